@@ -1,0 +1,1 @@
+"""XDP and TC programs in C, their build, loader and verifier figures. Reserved."""
