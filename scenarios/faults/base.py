@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -50,6 +50,16 @@ class Fault(BaseModel):
     def steps(self, context: FaultContext) -> tuple[Step, ...]:
         """Actions with offsets from the fault's start; raise ValueError for impossible targets."""
         raise NotImplementedError
+
+    @property
+    def lasting(self) -> bool:
+        """With these parameters it cannot be undone, so it refuses `for:`."""
+        return self.permanent
+
+    @classmethod
+    def sample(cls, random: np.random.Generator) -> dict[str, Any] | None:
+        """Parameters for `composite.swarm`, as a scenario would write them; None: not for it."""
+        return None
 
 
 FAULTS: Registry[type[Fault]] = Registry("x0mesh.faults")
