@@ -32,3 +32,15 @@ KINDS: Final[dict[str, str]] = {
     "packet.refused": "the data gate or filter dropped data; value: packets",
     "run.aborted": "a safety rule or the user stopped the run; reason: which",
 }
+
+FIELDS: Final[dict[str, str]] = {
+    "node": "the node the event happened at",
+    "fault": "the fault it belongs to",
+    "link": "the link it happened on",
+    "peer": "the neighbour or identity it concerns",
+    "flow": "the flow it concerns",
+    "value": "the figure that KINDS names",
+    "reason": "why, in a word",
+    "trust_domain": "the peer's SPIFFE trust domain",
+}
+"""What a check's `where` may compare."""

@@ -11,3 +11,11 @@ METRICS: Final[dict[str, str]] = {
     "host.free_memory": "bytes of memory the host has left",
     "engine.event_backlog": "entries in the engine's queue",
 }
+
+UNITS: Final[dict[str, str]] = {
+    "reachability.ratio": "ratio",
+    "adjacency.full_ratio": "ratio",
+    "routes.converged": "count",
+    "host.free_memory": "B",
+    "engine.event_backlog": "count",
+}

@@ -6,6 +6,7 @@ second, `Ratio` a float in 0..1 written as a percentage.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -60,6 +61,26 @@ def parse_ratio(value: Any) -> float:
     if ratio > 1:
         raise ValueError(f"a percentage is at most 100%, got {value!r}")
     return ratio
+
+
+def _parse_count(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a number without a unit, got {value!r}")
+    return float(value)
+
+
+_SI: dict[str, Callable[[Any], float]] = {
+    "s": lambda value: parse_duration(value) / 10**9,
+    "ratio": parse_ratio,
+    "count": _parse_count,
+    "B": lambda value: float(parse_size(value)),
+    "bit/s": lambda value: float(parse_bit_rate(value)),
+}
+
+
+def parse_si(unit: str, value: Any) -> float:
+    """A figure as the scenario writes it (250ms, 5%, 12, 4KiB, 10mbit) in the SI unit `unit`."""
+    return _SI[unit](value)
 
 
 def _schema(pattern: str, example: str) -> WithJsonSchema:
