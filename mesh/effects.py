@@ -32,7 +32,8 @@ class KeepAlive:
     """Content of one direction's keep-alives (RFC 5880 s.4.1); `epoch` rises with each change.
 
     On the wire a keep-alive also carries the link, a 64-bit sequence number and a keyed MAC;
-    those belong to the engine's datagram, this is what the protocol reads.
+    those belong to the engine's datagram, this is what the protocol reads. `poll` asks the
+    neighbour to say this epoch back in its own `acknowledged_epoch` (the P and F bits, s.6.5).
     """
 
     epoch: int
@@ -40,6 +41,8 @@ class KeepAlive:
     desired_min_tx_ns: int
     required_min_rx_ns: int
     detect_multiplier: int
+    poll: bool = False
+    acknowledged_epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,13 @@ class Lease:
 
     The engine sends `content` at once when its epoch is new, and from then on with gaps drawn by
     `liveness.transmit_gap_ns(transmit_interval_ns, detect_multiplier, draw)`. It reports
-    - `lease_changed(.., UP, heard)` when a keep-alive with an epoch not heard before arrives;
+    - `lease_changed(.., UP, heard)` when a keep-alive with an epoch not heard before arrives,
+      or the first one after a silence;
     - `lease_changed(.., EXPIRED, heard)` when `detection_time_ns` passed since the last arrival
-      (0: not monitored), once per silence;
+      (0: not monitored), once per silence; a lease replaced after that is timed from then;
     - `lease_report(..)` once per 64 expected keep-alives.
+
+    `lease_monitor.LeaseMonitor` is this contract's receiving half as a pure value.
     """
 
     content: KeepAlive
