@@ -14,7 +14,7 @@ from x0mesh.scenarios.plan import Step
 from x0mesh.scenarios.topology import Topology
 from x0mesh.scenarios.units import BitRate, Duration, Ratio, Size
 
-Packets = Annotated[int, Field(ge=1, le=1_000_000)]
+Packets = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
 def own_queue(topology: Topology, link: str) -> int:

@@ -76,7 +76,7 @@ class NodeSlowFault(Fault):
     kind: ClassVar[str] = "node.slow"
     target: ClassVar[TargetKind] = "nodes"
 
-    factor: Annotated[float, Field(gt=1, le=1e6, allow_inf_nan=False)]
+    factor: Annotated[float, Field(strict=True, gt=1, le=1e6, allow_inf_nan=False)]
 
     def steps(self, context: FaultContext) -> tuple[Step, ...]:
         return tuple(Step(0, NodeSlow(node, self.factor)) for node in context.nodes)
