@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError, ValidationError
 
 from x0mesh.scenarios.plan import EngineName
 
@@ -25,7 +26,7 @@ class Section(BaseModel):
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=100)]
 """An id: lower-case letters, digits and dashes."""
 
-Name = Annotated[str, Field(pattern=r"^[^\s@*${}][^\n\r\0]*$", max_length=200)]
+Name = Annotated[str, Field(pattern=r"^[^\s@*${}][^\n\r]*$", max_length=200)]
 """A node, link, region or label name as the topology's source writes it."""
 
 Flag = Annotated[bool, Field(strict=True)]
@@ -70,3 +71,18 @@ def edge(text: str) -> tuple[str, Literal["started", "ended"]]:
     """Fault id and edge of a `FaultEdge`."""
     fault, _, which = text.rpartition(".")
     return fault, "started" if which == "started" else "ended"
+
+
+def mistakes(value: Any, *found: tuple[tuple[str | int, ...], str]) -> ValidationError:
+    """For a model validator: (path inside the model, message) pairs, each at its own position."""
+    return ValidationError.from_exception_data(
+        "scenario",
+        [
+            {
+                "type": PydanticCustomError("scenario", "{text}", {"text": text}),
+                "loc": path,
+                "input": value,
+            }
+            for path, text in found
+        ],
+    )
