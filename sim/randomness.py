@@ -65,7 +65,7 @@ class Draws:
 
 
 class Streams:
-    """All streams of one seed. An entity is a name, for example 'n3' or 'n0-n1 forward'."""
+    """All streams of one seed. An entity is a name, for example 'n3' or 'n0-n1:forward'."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
