@@ -80,4 +80,6 @@ class NodeDrain:
     node: str
 
 
-Action = LinkDown | LinkBlock | LinkImpair | NodeStop | NodePause | NodeSlow | NodeDrain
+LinkAction = LinkDown | LinkBlock | LinkImpair
+NodeAction = NodeStop | NodePause | NodeSlow | NodeDrain
+Action = LinkAction | NodeAction
