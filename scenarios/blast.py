@@ -1,0 +1,121 @@
+"""How much the faults of a plan hit at once, against `safety.max_blast`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from x0mesh.scenarios.actions import LinkAction
+from x0mesh.scenarios.model import MaxBlast
+from x0mesh.scenarios.plan import FaultPlan
+from x0mesh.scenarios.topology import Topology
+from x0mesh.scenarios.units import format_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A fault and when it may act: [start, end), from the start of chaos.
+
+    `certain` False: it waits for a state, so everything it does counts for the whole span.
+    """
+
+    fault: FaultPlan
+    start_ns: int
+    end_ns: int
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most that is hit at one instant."""
+
+    nodes: int = 0
+    links: int = 0
+    faults: int = 0
+    nodes_at_ns: int = 0
+    links_at_ns: int = 0
+    faults_at_ns: int = 0
+
+
+def _hits(span: Span) -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, word, name) of everything the fault hits."""
+    fault = span.fault
+    yield span.start_ns, span.end_ns, "faults", fault.name
+    if not fault.steps:
+        # A fault no engine runs yet still has targets.
+        yield from ((span.start_ns, span.end_ns, "nodes", node) for node in fault.nodes)
+        yield from ((span.start_ns, span.end_ns, "links", link) for link in fault.links)
+    for step in fault.steps:
+        start_ns, end_ns = span.start_ns, span.end_ns
+        if span.certain:
+            if step.until_ns is not None:
+                end_ns = min(end_ns, start_ns + step.until_ns)
+            start_ns += step.offset_ns
+        if start_ns < end_ns:
+            if isinstance(step.action, LinkAction):
+                yield start_ns, end_ns, "links", step.action.link
+            else:
+                yield start_ns, end_ns, "nodes", step.action.node
+
+
+def peak(spans: Sequence[Span]) -> Peak:
+    """What ends at an instant is over before what starts at it."""
+    changes: list[tuple[int, int, str, str]] = []
+    for span in spans:
+        for start_ns, end_ns, word, name in _hits(span):
+            changes += [(start_ns, 1, word, name), (end_ns, -1, word, name)]
+    hit = {"nodes": Counter[str](), "links": Counter[str](), "faults": Counter[str]()}
+    most = dict.fromkeys(hit, (0, 0))
+    for at_ns, change, word, name in sorted(changes):
+        hit[word][name] += change
+        if hit[word][name] == 0:
+            del hit[word][name]
+        if len(hit[word]) > most[word][0]:
+            most[word] = (len(hit[word]), at_ns)
+    return Peak(
+        nodes=most["nodes"][0],
+        links=most["links"][0],
+        faults=most["faults"][0],
+        nodes_at_ns=most["nodes"][1],
+        links_at_ns=most["links"][1],
+        faults_at_ns=most["faults"][1],
+    )
+
+
+def blast_mistakes(
+    limit: MaxBlast, spans: Sequence[Span], topology: Topology
+) -> list[tuple[str, str]]:
+    """(word of `max_blast`, message) for every limit the plan breaks."""
+    most = peak(spans)
+    mistakes: list[tuple[str, str]] = []
+    for word, allowed, reached, total, at_ns in (
+        ("nodes", limit.nodes, most.nodes, len(topology.nodes), most.nodes_at_ns),
+        ("links", limit.links, most.links, len(topology.links), most.links_at_ns),
+    ):
+        if allowed is None:
+            continue
+        count = int(allowed * total + 1e-9) if isinstance(allowed, float) else allowed
+        if reached > count:
+            mistakes.append(
+                (
+                    word,
+                    f"at {format_duration(at_ns)} faults hit {reached} of {total} {word}, "
+                    f"more than the {count} that are allowed at once{_who(spans, at_ns)}",
+                )
+            )
+    if limit.simultaneous is not None and most.faults > limit.simultaneous:
+        at_ns = most.faults_at_ns
+        mistakes.append(
+            (
+                "simultaneous",
+                f"at {format_duration(at_ns)} {most.faults} faults are active, more than the "
+                f"{limit.simultaneous} that are allowed at once{_who(spans, at_ns)}",
+            )
+        )
+    return mistakes
+
+
+def _who(spans: Sequence[Span], at_ns: int) -> str:
+    names = [span.fault.name for span in spans if span.start_ns <= at_ns < span.end_ns]
+    return f" ({', '.join(names)})"
