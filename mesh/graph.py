@@ -1,0 +1,374 @@
+"""The usable topology as advertised, and a memo of it that many nodes can share.
+
+Graphs are values: equal content is one graph, whoever assembled it and in which order. The store
+remembers graphs and distances; forgetting costs time only and never changes an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from x0mesh.mesh.messages import Neighbour
+from x0mesh.mesh.spf import UNREACHABLE, Edge, Edges, full, update
+
+_BITS: Final = 6
+_CHUNK: Final = 1 << _BITS
+_DIGEST_MASK: Final = (1 << 128) - 1
+_encode = msgspec.msgpack.Encoder().encode
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Advertisement:
+    """One origin's content: (neighbour, link) to cost, in name order."""
+
+    links: dict[tuple[str, str], int]
+    overload: bool
+    digest: int
+
+
+class _Names:
+    """Append-only numbering of origins; no answer depends on the numbers."""
+
+    def __init__(self) -> None:
+        self.index: dict[str, int] = {}
+        self.names: list[str] = []
+
+    def add(self, name: str) -> int:
+        number = self.index.setdefault(name, len(self.names))
+        if number == len(self.names):
+            self.names.append(name)
+        return number
+
+
+class Graph:
+    """Every origin's advertisement and the edges both ends agree on; equal by content.
+
+    Made by `GraphStore` only. Edges are listed by (neighbour, link). Rows live in chunks that a
+    graph shares with its relatives, so that a child costs little and two graphs compare fast.
+    """
+
+    __slots__ = ("_adverts", "_edges", "_names", "_nodes", "key", "overloaded")
+
+    def __init__(
+        self,
+        key: int,
+        names: _Names,
+        adverts: list[list[_Advertisement | None]],
+        edges: list[list[Edges]],
+        overloaded: frozenset[int],
+    ) -> None:
+        self.key = key
+        self.overloaded = overloaded
+        self._names = names
+        self._adverts = adverts
+        self._edges = edges
+        self._nodes: tuple[str, ...] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._advert(name) is not None
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Origins with an advertisement, in name order."""
+        if self._nodes is None:
+            rows = zip(self._names.names, chain.from_iterable(self._adverts), strict=False)
+            self._nodes = tuple(sorted(name for name, advert in rows if advert is not None))
+        return self._nodes
+
+    @property
+    def size(self) -> int:
+        """Length of this graph's distance vectors; nodes numbered later are not in it."""
+        return len(self._edges) << _BITS
+
+    def edges(self, name: str) -> Edges:
+        """Usable edges of a node: advertised by both ends on the same link (RFC 2328 s.16.1)."""
+        number = self._names.index.get(name)
+        return () if number is None or number >= self.size else self.edges_at(number)
+
+    def edges_at(self, number: int) -> Edges:
+        return self._edges[number >> _BITS][number & (_CHUNK - 1)]
+
+    def advertisement(self, name: str) -> tuple[Neighbour, ...] | None:
+        """What `name` advertises, usable or not, or None."""
+        advert = self._advert(name)
+        if advert is None:
+            return None
+        return tuple(Neighbour(node, link, cost) for (node, link), cost in advert.links.items())
+
+    def is_overloaded(self, name: str) -> bool:
+        """Whether `name` asks not to be transited (RFC 6987)."""
+        advert = self._advert(name)
+        return advert is not None and advert.overload
+
+    def number(self, name: str) -> int | None:
+        """Index of `name` in distance vectors, or None if it advertises nothing."""
+        return self._names.index[name] if self._advert(name) is not None else None
+
+    def name(self, number: int) -> str:
+        return self._names.names[number]
+
+    def rows(self) -> list[Edges]:
+        """Edges of all nodes by index."""
+        return list(chain.from_iterable(self._edges))
+
+    def changed_rows(self, older: Graph) -> Iterator[int]:
+        """Nodes whose edges differ between the two graphs of one store."""
+        ours, theirs = self._edges, older._edges
+        for position in range(max(len(ours), len(theirs))):
+            new = ours[position] if position < len(ours) else _NO_EDGES
+            old = theirs[position] if position < len(theirs) else _NO_EDGES
+            if new is old:
+                continue
+            for offset in range(_CHUNK):
+                if new[offset] is not old[offset] and new[offset] != old[offset]:
+                    yield (position << _BITS) + offset
+
+    def _advert(self, name: str) -> _Advertisement | None:
+        number = self._names.index.get(name)
+        if number is None or number >> _BITS >= len(self._adverts):
+            return None
+        return self._adverts[number >> _BITS][number & (_CHUNK - 1)]
+
+
+_NO_EDGES: Final[list[Edges]] = [()] * _CHUNK
+_NO_ADVERTS: Final[list[_Advertisement | None]] = [None] * _CHUNK
+
+
+class Distances(Mapping[str, int]):
+    """Distances by node name; unreachable nodes are absent."""
+
+    __slots__ = ("_graph", "labels")
+
+    def __init__(self, graph: Graph, labels: list[int]) -> None:
+        self._graph = graph
+        self.labels = labels
+
+    def __getitem__(self, name: str) -> int:
+        number = self._graph.number(name)
+        if number is None or self.labels[number] >= UNREACHABLE:
+            raise KeyError(name)
+        return self.labels[number]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self._graph.nodes if name in self)
+
+    def __contains__(self, name: object) -> bool:
+        number = self._graph.number(name) if isinstance(name, str) else None
+        return number is not None and self.labels[number] < UNREACHABLE
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Recent(Generic[K, V]):
+    """The most recently used values, up to a total weight."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._total = 0
+        self._kept: OrderedDict[K, tuple[V, int]] = OrderedDict()
+
+    def get(self, key: K) -> V | None:
+        found = self._kept.get(key)
+        if found is None:
+            return None
+        self._kept.move_to_end(key)
+        return found[0]
+
+    def put(self, key: K, value: V, weight: int = 1) -> None:
+        if key in self._kept:
+            self._total -= self._kept.pop(key)[1]
+        self._kept[key] = (value, weight)
+        self._total += weight
+        while self._total > self._limit and len(self._kept) > 1:
+            self._total -= self._kept.popitem(last=False)[1][1]
+
+
+class GraphStore:
+    """Content-addressed memo of graphs and distances, shareable between simulated nodes.
+
+    A new distance vector starts from the latest one of the same root, whichever graph that was
+    of, and only what differs is relabelled. The limits bound memory: graphs and advertisements
+    kept, and labels summed over all vectors.
+    """
+
+    def __init__(self, max_graphs: int = 4096, max_labels: int = 8_000_000) -> None:
+        self._names = _Names()
+        self._empty = Graph(0, self._names, [], [], frozenset())
+        self._graphs: _Recent[int, Graph] = _Recent(max_graphs)
+        self._parsed: _Recent[tuple[str, tuple[Neighbour, ...], bool], _Advertisement] = _Recent(
+            4 * max_graphs
+        )
+        self._vectors: _Recent[tuple[int, int, bool], list[int]] = _Recent(max_labels)
+        self._latest: _Recent[tuple[int, bool], tuple[Graph, list[int]]] = _Recent(max_labels)
+
+    def empty(self) -> Graph:
+        """The graph without advertisements."""
+        return self._empty
+
+    def apply(
+        self,
+        graph: Graph,
+        origin: str,
+        advertisement: tuple[Neighbour, ...] | None,
+        overload: bool = False,
+    ) -> Graph:
+        """`graph` with one origin's advertisement replaced, or removed (None)."""
+        return self.apply_all(graph, [(origin, advertisement, overload)])
+
+    def apply_all(
+        self,
+        graph: Graph,
+        changes: Iterable[tuple[str, tuple[Neighbour, ...] | None, bool]],
+    ) -> Graph:
+        """`graph` after several (origin, advertisement, overload) at once; later ones win.
+
+        Entries that name their own origin or cost less than 1 are never usable.
+        """
+        assert graph._names is self._names, "graph of another store"
+        latest = {origin: (neighbours, overload) for origin, neighbours, overload in changes}
+        key = graph.key
+        replaced: list[tuple[str, _Advertisement | None]] = []
+        for origin, (neighbours, overload) in latest.items():
+            old = graph._advert(origin)
+            new = None if neighbours is None else self._parse(origin, neighbours, overload)
+            before, after = old.digest if old else 0, new.digest if new else 0
+            if before != after:
+                key += after - before
+                replaced.append((origin, new))
+        key &= _DIGEST_MASK
+        if not replaced:
+            return graph
+        child = self._graphs.get(key)
+        if child is None:
+            child = self._build(graph, key, replaced)
+            self._graphs.put(key, child)
+        return child
+
+    def distances_to(self, graph: Graph, root: str) -> Distances:
+        """Shortest distances of all nodes towards `root`."""
+        return Distances(graph, self.labels(graph, root, towards=True))
+
+    def distances_from(self, graph: Graph, root: str) -> Distances:
+        """Shortest distances from `root` to all nodes."""
+        return Distances(graph, self.labels(graph, root, towards=False))
+
+    def labels(self, graph: Graph, root: str, towards: bool) -> list[int]:
+        """Distances by node index (`Graph.number`); shared, so not to be changed."""
+        assert graph._names is self._names, "graph of another store"
+        number = graph.number(root)
+        if number is None:
+            return [UNREACHABLE] * graph.size
+        labels = self._vectors.get((graph.key, number, towards))
+        if labels is None:
+            labels = self._labels(graph, number, towards)
+            self._vectors.put((graph.key, number, towards), labels, len(labels))
+            self._latest.put((number, towards), (graph, labels), len(labels))
+        return labels
+
+    def _labels(self, graph: Graph, root: int, towards: bool) -> list[int]:
+        latest = self._latest.get((root, towards))
+        if latest is None:
+            return full(graph.rows(), graph.overloaded, root, towards)
+        older, known = latest
+        changed = set(graph.changed_rows(older))
+        for number in graph.overloaded ^ older.overloaded:
+            if number < graph.size:
+                changed.update(edge.number for edge in graph.edges_at(number))
+        if len(changed) > graph.size // 4 or older.size > graph.size:
+            return full(graph.rows(), graph.overloaded, root, towards)
+        labels = known + [UNREACHABLE] * (graph.size - older.size)
+        update(labels, graph.edges_at, graph.overloaded, root, towards, changed)
+        return labels
+
+    def _parse(
+        self, origin: str, neighbours: tuple[Neighbour, ...], overload: bool
+    ) -> _Advertisement:
+        known = self._parsed.get((origin, neighbours, overload))
+        if known is not None:
+            return known
+        links: dict[tuple[str, str], int] = {}
+        for node, link, cost in sorted((n.node, n.link, n.cost) for n in neighbours):
+            if node != origin and cost >= 1:
+                links.setdefault((node, link), cost)
+        content = [origin, overload, [(node, link, cost) for (node, link), cost in links.items()]]
+        digest = hashlib.blake2b(_encode(content), digest_size=16).digest()
+        parsed = _Advertisement(links, overload, int.from_bytes(digest, "big"))
+        self._parsed.put((origin, neighbours, overload), parsed)
+        return parsed
+
+    def _build(
+        self, graph: Graph, key: int, replaced: list[tuple[str, _Advertisement | None]]
+    ) -> Graph:
+        adverts, edges = _Rows(graph._adverts, _NO_ADVERTS), _Rows(graph._edges, _NO_EDGES)
+        overloaded = set(graph.overloaded)
+        index = self._names.index
+        for origin, advert in replaced:
+            number = self._names.add(origin)
+            adverts.grow(number)
+            edges.grow(number)
+            adverts[number] = advert
+            (overloaded.add if advert and advert.overload else overloaded.discard)(number)
+            usable: list[Edge] = []
+            for (node, link), cost in advert.links.items() if advert else ():
+                other = index.get(node)
+                theirs = adverts.get(other)
+                back = theirs.links.get((origin, link)) if theirs else None
+                if other is not None and back is not None:
+                    usable.append(Edge(node, link, other, cost, back))
+            mirrored: dict[int, list[Edge]] = {edge.number: [] for edge in edges[number]}
+            for edge in usable:
+                mirror = Edge(origin, edge.link, number, edge.cost_back, edge.cost)
+                mirrored.setdefault(edge.number, []).append(mirror)
+            edges[number] = tuple(usable)
+            for other, mirrors in mirrored.items():
+                kept = [edge for edge in edges[other] if edge.number != number]
+                edges[other] = tuple(sorted(kept + mirrors))
+        return Graph(key, self._names, adverts.chunks, edges.chunks, frozenset(overloaded))
+
+
+R = TypeVar("R")
+
+
+class _Rows(Generic[R]):
+    """A draft of chunked rows: chunks are copied when first written to."""
+
+    def __init__(self, chunks: list[list[R]], blank: list[R]) -> None:
+        self.chunks = list(chunks)
+        self._blank = blank
+        self._own: set[int] = set()
+
+    def grow(self, number: int) -> None:
+        while number >> _BITS >= len(self.chunks):
+            self.chunks.append(self._blank)
+
+    def get(self, number: int | None) -> R | None:
+        if number is None or number >> _BITS >= len(self.chunks):
+            return None
+        return self[number]
+
+    def __getitem__(self, number: int) -> R:
+        return self.chunks[number >> _BITS][number & (_CHUNK - 1)]
+
+    def __setitem__(self, number: int, row: R) -> None:
+        position = number >> _BITS
+        if position not in self._own:
+            self._own.add(position)
+            self.chunks[position] = list(self.chunks[position])
+        self.chunks[position][number & (_CHUNK - 1)] = row
