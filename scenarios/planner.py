@@ -15,6 +15,7 @@ from x0mesh.scenarios.actions import LinkAction
 from x0mesh.scenarios.assemble import TopologyError, assemble
 from x0mesh.scenarios.blast import Span, blast_mistakes
 from x0mesh.scenarios.draws import stream
+from x0mesh.scenarios.farthest import farthest_by_delay
 from x0mesh.scenarios.faults import FAULTS, FaultContext
 from x0mesh.scenarios.fields import edge
 from x0mesh.scenarios.flows import MAX_PROBES
@@ -32,7 +33,6 @@ from x0mesh.scenarios.plan import (
 )
 from x0mesh.scenarios.problems import Problem, ScenarioError
 from x0mesh.scenarios.selectors import (
-    NodeQuery,
     SelectorError,
     resolve_groups,
     resolve_links,
@@ -377,15 +377,11 @@ class _Planner:
 
     def _default_flow(self) -> list[FlowPlan]:
         """One probe between the two farthest nodes, so that healing shows in any scenario."""
-        if len(self.topology.nodes) < 2:
-            self.notes.append("no probe flow: the mesh has fewer than two nodes")
+        ends = farthest_by_delay(self.topology)
+        if ends is None:
+            self.notes.append("no probe flow: the mesh has no link")
             return []
-        source, destination = resolve_nodes(
-            NodeQuery(graph="farthest"),
-            self.topology,
-            stream(self.seed, "traffic", "default"),
-            notes=self.notes,
-        )
+        source, destination = ends
         self.notes.append(f"no traffic given: one probe flow from {source} to {destination}")
         return [
             FlowPlan(
