@@ -29,7 +29,7 @@ from x0mesh.scenarios.claims import (
     claim_of,
     replications_for_bound,
 )
-from x0mesh.scenarios.fields import Engines, FaultEdge, Op, Section, Slug, Slugs
+from x0mesh.scenarios.fields import Engines, FaultEdge, Op, Section, Slug, Slugs, mistakes
 from x0mesh.scenarios.metrics import METRICS
 from x0mesh.scenarios.plan import EngineName
 from x0mesh.scenarios.registry import Registry, did_you_mean
@@ -329,5 +329,7 @@ def check_of(value: Any) -> Check:
     if kind is None:
         raise ValueError(f"kind is missing; one of {', '.join(CHECKS)}")
     if not isinstance(kind, str) or kind not in CHECKS:
-        raise ValueError(f"unknown kind of check '{kind}'{CHECKS.hint(str(kind))}")
+        raise mistakes(
+            value, (("kind",), f"unknown kind of check '{kind}'{CHECKS.hint(str(kind))}")
+        )
     return CHECKS[kind].model_validate(value)

@@ -23,11 +23,13 @@ from pydantic import (
 from x0mesh.scenarios.checks import AbortIf, Check, SteadyState, check_of
 from x0mesh.scenarios.fields import ENGINES, Engines, Name, Positive, Section, Slug, Whole
 from x0mesh.scenarios.plan import EngineName, IdentityPlan
+from x0mesh.scenarios.problems import Problem
 from x0mesh.scenarios.protocol_section import Protocol
 from x0mesh.scenarios.timeline import TimelineEntry
 from x0mesh.scenarios.topology_section import TopologySection
 from x0mesh.scenarios.traffic import Traffic, traffic_of
 from x0mesh.scenarios.units import Duration, Ratio, parse_ratio
+from x0mesh.scenarios.yaml_reader import Positions
 
 SCHEMA = "x0mesh.scenario/1"
 CONVERGED_ABOVE_NODES = 300
@@ -179,6 +181,7 @@ class Scenario(Section):
     _base_dir: Path = PrivateAttr(default_factory=Path)
     _import_dir: Path = PrivateAttr(default_factory=Path)
     _raw: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _positions: Positions = PrivateAttr(default_factory=lambda: Positions(""))
 
     @field_validator("schema_", mode="before")
     @classmethod
@@ -214,12 +217,21 @@ class Scenario(Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
     def placed(
-        self, raw: dict[str, Any], source: str, base_dir: Path, import_dir: Path
+        self,
+        raw: dict[str, Any],
+        source: str,
+        base_dir: Path,
+        import_dir: Path,
+        positions: Positions,
     ) -> Scenario:
         """This scenario, knowing where it came from."""
-        self._raw, self._source = raw, source
+        self._raw, self._source, self._positions = raw, source, positions
         self._base_dir, self._import_dir = base_dir, import_dir
         return self
+
+    def problem(self, path: tuple[str | int, ...], message: str, key: bool = False) -> Problem:
+        """A mistake at `path` (or its key) with its place in the file, for later stages."""
+        return self._positions.problem(path, message, key)
 
     def engines_of(self, item: Check | TimelineEntry) -> tuple[EngineName, ...]:
         """Engines of the scenario on which this check or fault counts."""

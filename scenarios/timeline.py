@@ -112,7 +112,7 @@ class TimelineEntry(Section):
             )
             found.append((tuple(starts[1:2]), text))
         kind = type(self.with_)
-        if kind.permanent and self.for_ is not None:
+        if self.with_.lasting and self.for_ is not None:
             found.append((("for",), f"{self.fault} cannot be undone, so it takes no for:"))
         if self.engines is not None:
             wider = [e for e in self.engines if e not in kind.engines]

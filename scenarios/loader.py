@@ -1,0 +1,222 @@
+"""From a scenario file to a Scenario, or to every mistake in it at once.
+
+Read, apply `--set`, put parameters in, validate each section, check the sections against each
+other. Every mistake has the file, line and column of what was written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from x0mesh.scenarios.cross_checks import Names, cross_checks, duplicate_ids
+from x0mesh.scenarios.fields import ENGINES
+from x0mesh.scenarios.key_hints import key_hint
+from x0mesh.scenarios.model import SCHEMA, Scenario
+from x0mesh.scenarios.parameters import Overrides, Substitution
+from x0mesh.scenarios.plan import EngineName
+from x0mesh.scenarios.problems import Problem, ScenarioError
+from x0mesh.scenarios.yaml_reader import MAX_BYTES, Path, Positions, read_yaml
+
+SECTIONS = tuple(spec.alias or name for name, spec in Scenario.model_fields.items())
+
+
+def load(
+    path: str | os.PathLike[str],
+    sets: Mapping[str, str] | None = None,
+    *,
+    seeds: Mapping[EngineName, int] | None = None,
+    working_dir: str | os.PathLike[str] | None = None,
+) -> Scenario:
+    """The scenario in a file, with `--set` values and replication counts from the command line.
+
+    Raises ScenarioError with all problems, OSError never: a file that cannot be read is a
+    problem, too.
+    """
+    file = os.fspath(path)
+    try:
+        with FilePath(file).open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+            size = max(len(content), os.fstat(stream.fileno()).st_size)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror or error}"
+        raise ScenarioError([Problem(file, 1, 1, "", text)]) from None
+    except ValueError as error:
+        raise ScenarioError([Problem(file, 1, 1, "", f"cannot be read: {error}")]) from None
+    if size > MAX_BYTES:
+        text = f"the file has {size} bytes; a scenario has at most {MAX_BYTES} (1 MiB)"
+        raise ScenarioError([Problem(file, 1, 1, "", text)])
+    base_dir = FilePath(file).parent
+    return loads(content, file, base_dir, sets, seeds=seeds, working_dir=working_dir)
+
+
+def loads(
+    content: bytes | str,
+    source: str = "<scenario>",
+    base_dir: str | os.PathLike[str] = ".",
+    sets: Mapping[str, str] | None = None,
+    *,
+    seeds: Mapping[EngineName, int] | None = None,
+    working_dir: str | os.PathLike[str] | None = None,
+) -> Scenario:
+    """As `load`, from the text itself; files it names are relative to `base_dir`."""
+    content = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    raw, positions, problems = read_yaml(content, source)
+    if not isinstance(raw, dict):
+        text = f"a scenario is a mapping that begins with 'schema: {SCHEMA}'"
+        raise ScenarioError([*problems, Problem(source, 1, 1, "", text)])
+    loading = _Loading(raw, positions, problems)
+    scenario = loading.scenario(dict(sets or {}), dict(seeds or {}))
+    here = FilePath(working_dir) if working_dir is not None else FilePath()
+    folder = FilePath(base_dir)
+    import_dir = here if loading.from_command_line(("topology", "import")) else folder
+    return scenario.placed(loading.raw, source, folder, import_dir, positions)
+
+
+@dataclass(slots=True)
+class _Loading:
+    """One file on its way to a Scenario."""
+
+    raw: dict[str, Any]
+    positions: Positions
+    problems: list[Problem]
+    used: dict[Path, tuple[str, ...]] = field(default_factory=dict)
+    set_paths: list[Path] = field(default_factory=list)
+    set_parameters: set[str] = field(default_factory=set)
+
+    def scenario(self, sets: dict[str, str], seeds: dict[EngineName, int]) -> Scenario:
+        self._override(sets, seeds)
+        self._substitute()
+        for path, message in duplicate_ids(self.raw):
+            self._problem(path, message)
+        scenario, origin = self._validated()
+        if scenario is not None:
+            names = Names.of(self.raw)
+            counted = not any(self.from_command_line(("run", "seeds", e)) for e in ENGINES)
+            for path, message in cross_checks(scenario, names, counted):
+                self._problem(_original(path, origin), message)
+        if self.problems or scenario is None:
+            raise ScenarioError(_once_per_place(self.problems))
+        return scenario
+
+    def from_command_line(self, path: Path) -> bool:
+        """The value at `path` was set there, directly or by a parameter."""
+        direct = any(path[: len(p)] == p for p in self.set_paths)
+        return direct or any(name in self.set_parameters for name in self.used.get(path, ()))
+
+    def _problem(self, path: Path, message: str, key: bool = False) -> None:
+        names = self.used.get(path)
+        if names:
+            values = ", ".join(f"{n} = {self.raw['params'].get(n)!r}" for n in names)
+            message += f" (parameter {values})"
+        self.problems.append(self.positions.problem(path, message, key))
+
+    def _override(self, sets: dict[str, str], seeds: dict[EngineName, int]) -> None:
+        overrides = Overrides(self.raw, self.positions, SECTIONS)
+        overrides.apply(sets)
+        overrides.apply({f"run.seeds.{engine}": str(n) for engine, n in seeds.items()})
+        self.problems += overrides.problems
+        self.set_paths, self.set_parameters = overrides.paths, overrides.parameters
+
+    def _substitute(self) -> None:
+        params = self.raw.get("params")
+        substitution = Substitution(params if isinstance(params, dict) else {})
+        self.raw = substitution.run(self.raw)
+        self.used = substitution.used
+        for path, message in substitution.problems:
+            self.problems.append(self.positions.problem(path, message, key=len(path) == 2))
+
+    def _validated(self) -> tuple[Scenario | None, dict[str, list[int]]]:
+        """The scenario without what could not be read, and where its list entries stood."""
+        data: dict[str, Any] = dict(self.raw)
+        origin = {
+            name: list(range(len(items))) for name, items in data.items() if isinstance(items, list)
+        }
+        first = True
+        for _ in range(len(data) + 2):
+            try:
+                return Scenario.model_validate(data), origin
+            except ValidationError as error:
+                found = error.errors(include_url=False, include_input=False)
+                if first:
+                    for item in found:
+                        self._schema_problem(item)
+                first = False
+                if not _prune(data, origin, [tuple(item["loc"]) for item in found]):
+                    break
+        return None, origin
+
+    def _schema_problem(self, error: Any) -> None:
+        path = _written_path(self.raw, tuple(error["loc"]))
+        message = str(error["msg"]).removeprefix("Value error, ")
+        match error["type"]:
+            case "extra_forbidden":
+                hint = key_hint(self.raw, path)
+                self._problem(path, f"unknown key '{path[-1]}'{hint}", key=True)
+            case "missing":
+                word = tuple(error["loc"])[-1]
+                self._problem((*path, word), f"{word} is missing")
+            case _:
+                self._problem(path, message[:1].lower() + message[1:])
+
+
+def _written_path(raw: Any, loc: tuple[Any, ...]) -> Path:
+    """`loc` without what pydantic adds to it: union tags, and a field that is not there."""
+    path: list[str | int] = []
+    here = raw
+    for step in loc:
+        in_mapping = isinstance(here, dict) and isinstance(step, str) and step in here
+        in_list = isinstance(here, list) and isinstance(step, int) and step < len(here)
+        if in_mapping or in_list:
+            here = here[step]
+            path.append(step)
+    return tuple(path)
+
+
+def _prune(data: dict[str, Any], origin: dict[str, list[int]], locs: list[tuple[Any, ...]]) -> bool:
+    """Leaves out what is wrong, so that the rest can be checked; False: nothing is left to do."""
+    dropped = False
+    entries = {loc[:2] for loc in locs if len(loc) > 1 and isinstance(data.get(loc[0]), list)}
+    for section, index in sorted(entries, key=lambda e: (e[0], -e[1])):
+        data[section] = [item for i, item in enumerate(data[section]) if i != index]
+        origin[section] = [at for i, at in enumerate(origin[section]) if i != index]
+        dropped = True
+    for section in dict.fromkeys(loc[0] for loc in locs if loc and loc[:2] not in entries):
+        if section in data and section not in ("schema", "name", "topology"):
+            del data[section]
+            dropped = True
+        elif section in _STAND_IN and data.get(section) != _STAND_IN[section]:
+            data[section] = _STAND_IN[section]
+            dropped = True
+    return dropped
+
+
+_STAND_IN: dict[str, Any] = {
+    "schema": SCHEMA,
+    "name": "unnamed",
+    "topology": {"import": "stand-in"},
+}
+"""In place of a required section with mistakes, while the others are checked."""
+
+
+def _original(path: Path, origin: dict[str, list[int]]) -> Path:
+    if len(path) > 1 and isinstance(path[0], str) and isinstance(path[1], int):
+        return (path[0], origin[path[0]][path[1]], *path[2:])
+    return path
+
+
+def _once_per_place(problems: list[Problem]) -> list[Problem]:
+    """The first message for a place; what follows from it is left out."""
+    kept: dict[tuple[str, int, int, str], Problem] = {}
+    for problem in problems:
+        key = (problem.file, problem.line, problem.column, problem.path)
+        kept.setdefault(key, problem)
+    return list(kept.values())
+
+
+__all__ = ["SECTIONS", "load", "loads"]
