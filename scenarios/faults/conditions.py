@@ -71,11 +71,11 @@ class NetImpair(Fault):
 
     @model_validator(mode="after")
     def _changes_something(self) -> NetImpair:
+        if self.rate == 0:
+            raise ValueError("rate must be above 0bit; for a silent cut use link.blackhole")
         given = self.model_dump(exclude={"direction"})
         if not any(given.values()):
             raise ValueError("changes nothing: give delay, jitter, loss, burst, rate, ...")
-        if self.rate == 0:
-            raise ValueError("rate must be above 0bit; for a silent cut use link.blackhole")
         return self
 
     def impairment(self, own_queue: int) -> Impairment:

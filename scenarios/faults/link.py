@@ -46,6 +46,8 @@ class LinkFlap(Fault):
 
     @model_validator(mode="after")
     def _times_stay_positive(self) -> LinkFlap:
+        if self.up == 0 or self.down == 0:
+            raise ValueError("up and down must be longer than 0s")
         if self.jitter >= min(self.up, self.down):
             raise ValueError("jitter must be shorter than both up and down")
         return self

@@ -69,6 +69,8 @@ def read_trace(path: Path, name: str) -> list[TraceRow]:
         return ValueError(f"{name}:{line}: {message}")
 
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{name}: not a file")
         if path.stat().st_size > MAX_BYTES:
             raise ValueError(f"{name}: larger than {MAX_BYTES // 2**20} MiB")
         text = path.read_bytes().decode("utf-8-sig")
