@@ -33,6 +33,7 @@ from x0mesh.scenarios.fields import Engines, FaultEdge, Op, Section, Slug, Slugs
 from x0mesh.scenarios.metrics import METRICS
 from x0mesh.scenarios.plan import EngineName
 from x0mesh.scenarios.registry import Registry, did_you_mean
+from x0mesh.scenarios.schema_forms import KeysOf, OneOfNames
 from x0mesh.scenarios.units import Duration, Ratio, parse_si
 
 
@@ -55,9 +56,9 @@ def _known_event(name: str) -> str:
     return name
 
 
-MetricName = Annotated[str, AfterValidator(_known_metric)]
-LiveMetricName = Annotated[str, AfterValidator(_known_live)]
-EventKind = Annotated[str, AfterValidator(_known_event)]
+MetricName = Annotated[str, AfterValidator(_known_metric), OneOfNames(lambda: METRICS)]
+LiveMetricName = Annotated[str, AfterValidator(_known_live), OneOfNames(lambda: live.METRICS)]
+EventKind = Annotated[str, AfterValidator(_known_event), OneOfNames(lambda: events.KINDS)]
 
 _QUANTITY: dict[str, Any] = {
     "anyOf": [{"type": "string"}, {"type": "number"}],
@@ -124,6 +125,7 @@ Where = Annotated[
         ],
     ],
     AfterValidator(_known_fields),
+    KeysOf(lambda: events.FIELDS),
 ]
 
 

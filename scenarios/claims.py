@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from x0mesh.scenarios.fields import ENGINES, Section
 from x0mesh.scenarios.plan import EngineName
 from x0mesh.scenarios.registry import did_you_mean
+from x0mesh.scenarios.schema_forms import OrForm
 from x0mesh.scenarios.units import Ratio
 
 BOOTSTRAP_MINIMUM = 10
@@ -142,10 +143,12 @@ def _claims(usual: str) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-Across = Annotated[PerEngine, _claims("max")]
+_BOTH = OrForm(lambda: Claim.model_json_schema())
+
+Across = Annotated[PerEngine, _claims("max"), _BOTH]
 """`{stat, confidence}` or `{sim: {...}, emulation: {...}}`, usually max; see `claim_of`."""
 
-AcrossMean = Annotated[PerEngine, _claims("mean")]
+AcrossMean = Annotated[PerEngine, _claims("mean"), _BOTH]
 
 
 def claim_of(across: PerEngine, engine: EngineName) -> Claim:

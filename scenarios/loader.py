@@ -16,9 +16,10 @@ from pydantic import ValidationError
 
 from x0mesh.scenarios.cross_checks import Names, cross_checks, duplicate_ids
 from x0mesh.scenarios.fields import ENGINES
+from x0mesh.scenarios.json_schema import json_schema
 from x0mesh.scenarios.key_hints import key_hint
 from x0mesh.scenarios.model import SCHEMA, Scenario
-from x0mesh.scenarios.parameters import Overrides, Substitution
+from x0mesh.scenarios.parameters import Overrides, Substitution, expand_sweep, parse_sets
 from x0mesh.scenarios.plan import EngineName
 from x0mesh.scenarios.problems import Problem, ScenarioError
 from x0mesh.scenarios.yaml_reader import MAX_BYTES, Path, Positions, read_yaml
@@ -219,4 +220,4 @@ def _once_per_place(problems: list[Problem]) -> list[Problem]:
     return list(kept.values())
 
 
-__all__ = ["SECTIONS", "load", "loads"]
+__all__ = ["SECTIONS", "expand_sweep", "json_schema", "load", "loads", "parse_sets"]

@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     SerializeAsAny,
+    WithJsonSchema,
     field_validator,
 )
 
@@ -36,6 +37,8 @@ CONVERGED_ABOVE_NODES = 300
 """Meshes larger than this start converged unless the scenario says otherwise."""
 
 MAX_RUN_NS = 30 * 24 * 3600 * 10**9
+
+PERCENTAGE = r"^\d+(?:\.\d+)?\s*%$"
 
 Replications = Annotated[Whole, Field(le=1_000_000)]
 Phase = Annotated[Duration, Field(le=MAX_RUN_NS)]
@@ -123,7 +126,13 @@ def _share_or_count(value: Any) -> Any:
     return value
 
 
-ShareOrCount = Annotated[int | float, BeforeValidator(_share_or_count)]
+ShareOrCount = Annotated[
+    int | float,
+    BeforeValidator(_share_or_count),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": PERCENTAGE}]}
+    ),
+]
 """An int is a count, a float a share in 0..1."""
 
 

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from x0mesh.scenarios.fields import Name, Positive, Section, mistakes
 from x0mesh.scenarios.generators import GENERATORS, TopologyGenerator
 from x0mesh.scenarios.link_conditions import LinkConditions
+from x0mesh.scenarios.schema_forms import OrForm
 from x0mesh.scenarios.selectors import Between
 
 
@@ -86,7 +87,11 @@ def _by_name(value: Any) -> Any:
     return value
 
 
-Nodes = Annotated[dict[Name, NodeSpec], BeforeValidator(_by_name)]
+Nodes = Annotated[
+    dict[Name, NodeSpec],
+    BeforeValidator(_by_name),
+    OrForm(lambda: {"type": "array", "items": {"type": "string"}}),
+]
 """Name to NodeSpec; a plain list of names will do."""
 
 
