@@ -15,7 +15,7 @@ MEAN_GAP_RATIO = 0.875  # mean of the 75..100 % jitter of RFC 5880 s.6.8.7
 REPORTS_KEPT = 8
 CALM_REPORTS = 4
 CONTRADICTION_Z = 3.0
-CAUTION_Z = 1.0
+CAUTION_Z = 2.0
 
 
 def mean_false_alarm_time_ns(gap_ns: float, multiplier: int, loss_ratio: float) -> float:

@@ -128,6 +128,11 @@ class Session:
         return self._adaptation.loss_ratio
 
     @property
+    def health_multiplier(self) -> int:
+        """How much this node's own lateness stretches its detection time: 1 to 8."""
+        return self._health.multiplier
+
+    @property
     def detection_time_ns(self) -> int:
         """Silence after which the neighbour is declared down; 0 while not monitored (s.6.8.4)."""
         if self._heard is None or self.state not in (BfdState.INIT, BfdState.UP):
@@ -141,7 +146,7 @@ class Session:
         """The channel is open: say Down, slowly, and listen."""
         self._forget()
         self.state = BfdState.DOWN
-        self._declare(now)
+        self._declare()
 
     def stop(self, now: int) -> None:
         """Give up the session on purpose: a last AdminDown (s.6.8.16), then nothing.
@@ -152,7 +157,7 @@ class Session:
             return
         if self.state in (BfdState.INIT, BfdState.UP):
             self.state = BfdState.ADMIN_DOWN
-            self._declare(now)
+            self._declare()
         self._cease()
 
     def path_down(self, now: int) -> None:
@@ -168,7 +173,7 @@ class Session:
         self._forget()
         self._heard = heard
         self.state = BfdState.UP
-        self._declare(now)
+        self._declare()
         self._port.session_up(now)
 
     def lease_changed(self, now: int, heard: KeepAlive, change: LeaseChange, at_ns: int) -> None:
@@ -193,14 +198,14 @@ class Session:
             return
         before = self.detection_time_ns
         self._adaptation.report(received, expected, self._heard.desired_min_tx_ns)
-        self._declare(now)
+        self._declare()
         self._tell_adapted(now, before)
 
     def late(self, now: int, lateness_ns: int) -> None:
         """One of the node's own timers ran `lateness_ns` after its due time (0: on time)."""
-        before = self.detection_time_ns
         if self._health.observe(now, lateness_ns) and self._lease is not None:
-            self._declare(now)
+            before = self._lease.detection_time_ns
+            self._declare()
             self._tell_adapted(now, before)
 
     def _hear(self, now: int, heard: KeepAlive) -> None:
@@ -225,7 +230,7 @@ class Session:
             before = self.detection_time_ns
             self._reprieved = True
             self._health.observe(now, lateness_ns)
-            self._declare(now, again=True)
+            self._declare(again=True)
             self._tell_adapted(now, before)
             return
         self._enter(now, BfdState.DOWN, TIME_EXPIRED)
@@ -235,13 +240,13 @@ class Session:
         if state is not self.state:
             self._polled_epoch = 0  # a poll sequence belongs to the state it began in
         self.state = state
-        self._declare(now)
+        self._declare()
         if state is BfdState.UP and not was_up:
             self._port.session_up(now)
         elif was_up and state is not BfdState.UP:
             self._port.session_down(now, diagnostic)
 
-    def _declare(self, now: int, again: bool = False) -> None:
+    def _declare(self, again: bool = False) -> None:
         """Put the lease in force that follows from the present state; quiet if it already is."""
         content = self._next_content()
         self._content = content
