@@ -8,22 +8,67 @@ from dataclasses import dataclass
 
 from x0mesh.scenarios.actions import LinkAction
 from x0mesh.scenarios.model import MaxBlast
-from x0mesh.scenarios.plan import FaultPlan
+from x0mesh.scenarios.plan import After, At, FaultPlan, When
 from x0mesh.scenarios.topology import Topology
 from x0mesh.scenarios.units import format_duration
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A fault and when it may act: [start, end), from the start of chaos.
+    """A fault and when it may act: [start, end) in ns from the start of the replication.
 
-    `certain` False: it waits for a state, so everything it does counts for the whole span.
+    `certain` False: its start depends on the run, so all it does counts for the whole span.
     """
 
     fault: FaultPlan
     start_ns: int
     end_ns: int
     certain: bool
+
+
+def spans_of(faults: Sequence[FaultPlan], chaos_start_ns: int, chaos_end_ns: int) -> list[Span]:
+    """Of the armed faults, in their order. What is undone later than chaos ends with it."""
+    starts: dict[str, tuple[int, int]] = {}
+    duration_ns = {fault.name: fault.duration_ns for fault in faults}
+
+    def of_edge(name: str, which: str) -> tuple[int, int] | None:
+        if name not in starts or which == "started":
+            return starts.get(name)
+        lasts_ns = duration_ns[name]
+        if lasts_ns is None:
+            return chaos_end_ns, chaos_end_ns
+        return starts[name][0] + lasts_ns, starts[name][1] + lasts_ns
+
+    def start_of(trigger: At | After | When) -> tuple[int, int] | None:
+        match trigger:
+            case At(at_ns):
+                return at_ns, at_ns
+            case After(name, which, delay_ns):
+                since = of_edge(name, which)
+                return since and (since[0] + delay_ns, since[1] + delay_ns)
+            case When(after=None, give_up_ns=give_up_ns):
+                return chaos_start_ns, chaos_start_ns + give_up_ns
+            case When(after=(name, which), give_up_ns=give_up_ns):
+                since = of_edge(name, which)
+                return since and (since[0], since[1] + give_up_ns)
+        raise AssertionError(trigger)
+
+    waiting = list(faults)
+    while waiting:
+        starts |= {f.name: start for f in waiting if (start := start_of(f.trigger))}
+        still = [fault for fault in waiting if fault.name not in starts]
+        if len(still) == len(waiting):
+            break
+        waiting = still
+    spans = []
+    for fault in faults:
+        if fault.armed and fault.name in starts:
+            first, last = starts[fault.name]
+            end_ns = chaos_end_ns if fault.duration_ns is None else last + fault.duration_ns
+            spans.append(
+                Span(fault, first, min(end_ns, chaos_end_ns), isinstance(fault.trigger, At))
+            )
+    return spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +129,16 @@ def peak(spans: Sequence[Span]) -> Peak:
 
 
 def blast_mistakes(
-    limit: MaxBlast, spans: Sequence[Span], topology: Topology
+    limit: MaxBlast, spans: Sequence[Span], topology: Topology, chaos_start_ns: int
 ) -> list[tuple[str, str]]:
-    """(word of `max_blast`, message) for every limit the plan breaks."""
+    """(word of `max_blast`, message) for every limit the plan breaks.
+
+    Messages tell times as scenarios do, from the start of chaos.
+    """
+
+    def clock(at_ns: int) -> str:
+        return f"at {format_duration(at_ns - chaos_start_ns)}"
+
     most = peak(spans)
     mistakes: list[tuple[str, str]] = []
     for word, allowed, reached, total, at_ns in (
@@ -97,22 +149,17 @@ def blast_mistakes(
             continue
         count = int(allowed * total + 1e-9) if isinstance(allowed, float) else allowed
         if reached > count:
-            mistakes.append(
-                (
-                    word,
-                    f"at {format_duration(at_ns)} faults hit {reached} of {total} {word}, "
-                    f"more than the {count} that are allowed at once{_who(spans, at_ns)}",
-                )
+            text = (
+                f"{clock(at_ns)} faults hit {reached} of {total} {word}, more than the {count} "
+                f"that are allowed at once{_who(spans, at_ns)}"
             )
+            mistakes.append((word, text))
     if limit.simultaneous is not None and most.faults > limit.simultaneous:
-        at_ns = most.faults_at_ns
-        mistakes.append(
-            (
-                "simultaneous",
-                f"at {format_duration(at_ns)} {most.faults} faults are active, more than the "
-                f"{limit.simultaneous} that are allowed at once{_who(spans, at_ns)}",
-            )
+        text = (
+            f"{clock(most.faults_at_ns)} {most.faults} faults are active, more than the "
+            f"{limit.simultaneous} that are allowed at once{_who(spans, most.faults_at_ns)}"
         )
+        mistakes.append(("simultaneous", text))
     return mistakes
 
 

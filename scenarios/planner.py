@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from x0mesh.scenarios.actions import LinkAction
 from x0mesh.scenarios.assemble import TopologyError, assemble
-from x0mesh.scenarios.blast import Span, blast_mistakes
+from x0mesh.scenarios.blast import blast_mistakes, spans_of
 from x0mesh.scenarios.draws import stream
 from x0mesh.scenarios.farthest import farthest_by_delay
 from x0mesh.scenarios.faults import FAULTS, FaultContext
@@ -74,7 +74,8 @@ def assemble_topology(scenario: Scenario) -> Topology:
     try:
         return assemble(scenario.topology, scenario.run.seeds.base, str(scenario.import_dir))
     except TopologyError as error:
-        raise ScenarioError([_problem(scenario, ("topology", *error.path), str(error))]) from error
+        problem = scenario.problem(("topology", *error.path), str(error))
+        raise ScenarioError([problem]) from error
 
 
 def unavailable(plan: Plan, engine: EngineName) -> list[str]:
@@ -89,10 +90,6 @@ def unavailable(plan: Plan, engine: EngineName) -> list[str]:
             if not FAULTS[fault.kind].available and engine not in dict(fault.skip)
         }
     )
-
-
-def _problem(scenario: Scenario, path: tuple[str | int, ...], message: str) -> Problem:
-    return Problem(scenario.source, 1, 1, ".".join(map(str, path)), message)
 
 
 class _Planner:
@@ -117,12 +114,10 @@ class _Planner:
             self._mistake(("safety", "never", index), f"there is no node '{name}'")
         faults = self._faults(times.of, times.chaos_ns)
         flows = self._flows(run.warmup + times.chaos_ns + run.settle)
-        spans = [
-            Span(fault, window.start_ns, window.end_ns, window.certain)
-            for fault in faults
-            if fault.armed and (window := times.of.get(fault.name))
-        ]
-        for word, message in blast_mistakes(self.scenario.safety.max_blast, spans, self.topology):
+        chaos_end_ns = run.warmup + times.chaos_ns
+        spans = spans_of(faults, run.warmup, chaos_end_ns)
+        limit = self.scenario.safety.max_blast
+        for word, message in blast_mistakes(limit, spans, self.topology, run.warmup):
             self._mistake(("safety", "max_blast", word), message)
         if self.problems:
             raise ScenarioError(self.problems)
@@ -151,7 +146,7 @@ class _Planner:
         )
 
     def _mistake(self, path: tuple[str | int, ...], message: str) -> None:
-        self.problems.append(_problem(self.scenario, path, message))
+        self.problems.append(self.scenario.problem(path, message))
 
     def _faults(self, of: dict[str, Window], chaos_ns: int) -> list[FaultPlan]:
         """In the timeline's order, resolved so that `@name` is known before it is used."""
