@@ -19,6 +19,7 @@ Entry = tuple[int, int, Callable[[Any], None], Any]
 DELIVERY: Final = 1
 LEASE: Final = 2
 TIMER: Final = 3
+NODE: Final = 4
 """Classes of entries at one instant: what arrives counts before what times out."""
 
 _BUCKET_BITS: Final = 20  # calendar buckets of 2**20 ns, about 1 ms
