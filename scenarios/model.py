@@ -29,7 +29,7 @@ from x0mesh.scenarios.protocol_section import Protocol
 from x0mesh.scenarios.timeline import TimelineEntry
 from x0mesh.scenarios.topology_section import TopologySection
 from x0mesh.scenarios.traffic import Traffic, traffic_of
-from x0mesh.scenarios.units import Duration, Ratio, parse_ratio
+from x0mesh.scenarios.units import PERCENTAGE, Duration, Ratio, parse_ratio
 from x0mesh.scenarios.yaml_reader import Positions
 
 SCHEMA = "x0mesh.scenario/1"
@@ -37,8 +37,6 @@ CONVERGED_ABOVE_NODES = 300
 """Meshes larger than this start converged unless the scenario says otherwise."""
 
 MAX_RUN_NS = 30 * 24 * 3600 * 10**9
-
-PERCENTAGE = r"^\d+(?:\.\d+)?\s*%$"
 
 Replications = Annotated[Whole, Field(le=1_000_000)]
 Phase = Annotated[Duration, Field(le=MAX_RUN_NS)]

@@ -19,19 +19,21 @@ _BIT_RATE = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _EVENT_RATE = {"/s": 1.0, "/m": 1 / 60, "/h": 1 / 3600}
 _LIMIT = 2**62
 
+PERCENTAGE = r"^([0-9]+(?:\.[0-9]+)?)\s*%$"
+
 
 def _pattern(table: dict[str, Any]) -> str:
     units = "|".join(sorted((re.escape(u) for u in table), key=len, reverse=True))
-    return rf"^(\d+(?:\.\d+)?)\s*({units})$"
+    return rf"^([0-9]+(?:\.[0-9]+)?)\s*({units})$"
 
 
 def _quantity(table: dict[str, Any], what: str, example: str) -> Callable[[Any], float]:
     rx = re.compile(_pattern(table))
 
     def parse(value: Any) -> float:
-        match = rx.match(value) if isinstance(value, str) else None
+        match = rx.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            negative = isinstance(value, str) and rx.match(value.removeprefix("-"))
+            negative = isinstance(value, str) and rx.fullmatch(value.removeprefix("-"))
             if negative or (isinstance(value, int | float) and value < 0):
                 raise ValueError(f"{what} cannot be negative, got {value!r}")
             raise ValueError(f"expected a {what} such as {example}, got {value!r}")
@@ -54,7 +56,7 @@ parse_event_rate = _quantity(_EVENT_RATE, "rate", "'20/s'")
 
 
 def parse_ratio(value: Any) -> float:
-    match = re.match(r"^(\d+(?:\.\d+)?)\s*%$", value) if isinstance(value, str) else None
+    match = re.fullmatch(PERCENTAGE, value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"expected a percentage such as '5%', got {value!r}")
     ratio = float(match[1]) / 100
@@ -93,7 +95,7 @@ BitRate = Annotated[int, BeforeValidator(parse_bit_rate), _schema(_pattern(_BIT_
 EventRate = Annotated[
     float, BeforeValidator(parse_event_rate), _schema(_pattern(_EVENT_RATE), "20/s")
 ]
-Ratio = Annotated[float, BeforeValidator(parse_ratio), _schema(r"^(\d+(?:\.\d+)?)\s*%$", "5%")]
+Ratio = Annotated[float, BeforeValidator(parse_ratio), _schema(PERCENTAGE, "5%")]
 
 
 def format_duration(ns: int) -> str:

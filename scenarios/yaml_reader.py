@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -85,6 +85,7 @@ class _Open:
 
     path: Path
     value: dict[str, Any] | list[Any]
+    line: int
     key: str | None = None
     skip_value: bool = False
 
@@ -191,7 +192,9 @@ class _Reader:
         skipped = bool(self.open) and self.open[-1].skip_value
         self.put(event, value)
         # What stands under a duplicate key is read, for its mistakes, but kept nowhere.
-        self.open.append(_Open((*path, "(duplicate)") if skipped else path, value))
+        self.open.append(
+            _Open((*path, "(duplicate)") if skipped else path, value, event.start_mark.line + 1)
+        )
 
     def take(self, event: Any) -> None:
         match event:
@@ -268,8 +271,11 @@ def read_yaml(content: bytes, file: str) -> tuple[Any, Positions, list[Problem]]
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             reader.take(event)
     except yaml.YAMLError as error:
-        found = [*reader.problems, _yaml_problem(error, text, file)]
-        raise ScenarioError(found) from None
+        problem = _yaml_problem(error, text, file)
+        if reader.open and problem.line > text.rstrip().count("\n") + 1:
+            inside = f"; the file ends inside what begins on line {reader.open[-1].line}"
+            problem = replace(problem, message=problem.message + inside)
+        raise ScenarioError([*reader.problems, problem]) from None
     if reader.documents == 0:
         raise ScenarioError([Problem(file, 1, 1, "", "the file is empty")])
     return reader.root, reader.positions, reader.problems
