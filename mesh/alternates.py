@@ -313,7 +313,10 @@ class _Towards:
         return number == self.root or number not in self._graph.overloaded
 
     def via(self, number: int) -> int:
-        """Whether any shortest path of this node meets the protecting node or its next hop."""
+        """Whether a shortest path of this node meets the protecting node or its next hop.
+
+        Both, if it has no path at all (all its neighbours are overloaded).
+        """
         labels, known = self.labels, self._via
         stack = [number]
         while stack:
@@ -321,8 +324,11 @@ class _Towards:
             if node in known:
                 stack.pop()
                 continue
+            if labels[node] >= UNREACHABLE:
+                known[node] = _VIA_SELF | _VIA_NEIGHBOUR
+                continue
             # Labels fall along a path: at or below the next hop's there is nothing left to meet.
-            if labels[node] <= self._floor or labels[node] >= UNREACHABLE:
+            if labels[node] <= self._floor:
                 known[node] = 0
                 continue
             met, waiting = 0, False
