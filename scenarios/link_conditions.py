@@ -11,6 +11,14 @@ from x0mesh.scenarios.faults.conditions import Burst
 from x0mesh.scenarios.impairment import Impairment
 from x0mesh.scenarios.units import BitRate, Duration, Ratio, Size
 
+MAX_COST = 65535
+COST_UNIT_NS = 100_000
+
+
+def delay_cost(delay_ns: int) -> int:
+    """Routing cost of a link nobody gave one: 1 per 100 us, at least 1."""
+    return min(MAX_COST, max(1, round(delay_ns / COST_UNIT_NS)))
+
 
 class LinkConditions(BaseModel):
     """What is written replaces the link's value, what is not written leaves it as it was."""

@@ -64,6 +64,31 @@ def link_name(a: str, b: str) -> str:
     return f"{a}--{b}"
 
 
+class LinkNames:
+    """Unused names for links of a topology: `a--b`, parallel ones `a--b.2`, either way round."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._taken = topology.links
+        self._parallel: dict[tuple[str, str], int] = {}
+        for link in topology.links.values():
+            self._count(link.a, link.b)
+
+    def _count(self, a: str, b: str) -> int:
+        pair = (a, b) if a <= b else (b, a)
+        self._parallel[pair] = self._parallel.get(pair, 0) + 1
+        return self._parallel[pair]
+
+    def name(self, a: str, b: str) -> str:
+        number = self._count(a, b)
+        name = plain = link_name(a, b)
+        while number > 1 or name in self._taken:
+            name = f"{plain}.{number}"
+            if name not in self._taken:
+                break
+            number += 1
+        return name
+
+
 def network(
     positions: Sequence[tuple[float, float]],
     pairs: Iterable[tuple[int, int]],

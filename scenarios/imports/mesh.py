@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from x0mesh.scenarios.generators.base import DEFAULT_ROLE, PLAIN, link_name
+from x0mesh.scenarios.generators.base import DEFAULT_ROLE, PLAIN, LinkNames
 from x0mesh.scenarios.impairment import Impairment
 from x0mesh.scenarios.imports.names import unique_names
 from x0mesh.scenarios.imports.network import FileLink, FileNetwork, FileNode, TopologyFileError
+from x0mesh.scenarios.link_conditions import delay_cost
 from x0mesh.scenarios.plan import LinkPlan, NodePlan
 from x0mesh.scenarios.topology import Topology
 
 EARTH_RADIUS_KM = 6371.0
 FIBRE_KM_PER_S = 299_792.458 * 2 / 3
 SHORTEST_DELAY_NS = 100_000
-COST_UNIT_NS = 100_000
-MAX_COST = 65535
 
 
 def great_circle_km(a: tuple[float, float], b: tuple[float, float]) -> float:
@@ -30,11 +29,6 @@ def great_circle_km(a: tuple[float, float], b: tuple[float, float]) -> float:
 def fibre_delay_ns(km: float) -> int:
     """Propagation at 2/3 of the speed of light, never below 100 us."""
     return max(SHORTEST_DELAY_NS, round(km / FIBRE_KM_PER_S * 1e9))
-
-
-def delay_cost(delay_ns: int) -> int:
-    """Routing cost of a link nobody gave one: 1 per 100 us."""
-    return min(MAX_COST, max(1, round(delay_ns / COST_UNIT_NS)))
 
 
 def build(network: FileNetwork, source: str) -> Topology:
@@ -151,13 +145,10 @@ def _named(nodes: list[FileNode], links: list[FileLink]) -> Topology:
             labels=tuple(labels.items()),
             position=node.place or node.drawn,
         )
+    link_names = LinkNames(topology)
     for link in links:
         a, b = by_id[link.source], by_id[link.target]
-        name = plain = link_name(a, b)
-        count = 1
-        while name in topology.links or (link_name(b, a) in topology.links and name == plain):
-            count += 1
-            name = f"{plain}.{count}"
+        name = link_names.name(a, b)
         topology.links[name] = _plan(name, a, b, link)
     return topology
 

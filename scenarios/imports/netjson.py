@@ -16,9 +16,9 @@ from x0mesh.scenarios.imports.network import (
     place,
     ratio,
 )
+from x0mesh.scenarios.link_conditions import MAX_COST
 
 COST_UNIT = 10
-MAX_COST = 65535
 
 
 @import_format

@@ -17,7 +17,7 @@ from x0mesh.scenarios.imports.network import (
     node_id,
     place,
 )
-from x0mesh.scenarios.link_conditions import LinkConditions
+from x0mesh.scenarios.link_conditions import MAX_COST, LinkConditions
 
 _LATITUDE = ("latitude", "lat", "Latitude")
 _LONGITUDE = ("longitude", "lon", "lng", "Longitude")
@@ -65,7 +65,7 @@ class NodeLink(ImportFormat):
             first = error.errors()[0]
             place_of = ".".join(map(str, first["loc"]))
             raise TopologyFileError(f"{where}.{place_of}: {first['msg']}") from None
-        if isinstance(cost := entry.get("cost"), int) and 1 <= cost <= 65535:
+        if isinstance(cost := entry.get("cost"), int) and 1 <= cost <= MAX_COST:
             link.cost_forward = link.cost_backward = cost
             ours["cost"] = cost
         for word in entry:
