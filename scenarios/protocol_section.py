@@ -26,18 +26,19 @@ class _Settings(Section):
         return tuple(given)
 
 
-Span = Annotated[Duration, _NS]
-PositiveSpan = Annotated[Interval, _NS]
+# The mark belongs to the whole field: inside a union pydantic does not hand it out.
+Span = Annotated[Duration | None, _NS]
+PositiveSpan = Annotated[Interval | None, _NS]
 
 
 class Liveness(_Settings):
     """BFD asynchronous mode (RFC 5880): interval, detect multiplier, and their adaptation."""
 
-    interval: PositiveSpan | None = None
+    interval: PositiveSpan = None
     multiplier: Annotated[Positive, Field(le=255)] | None = None
-    slow_interval: PositiveSpan | None = None
+    slow_interval: PositiveSpan = None
     adaptive: Flag | None = None
-    false_alarm_target: PositiveSpan | None = None
+    false_alarm_target: PositiveSpan = None
     max_multiplier: Annotated[Positive, Field(le=255)] | None = None
 
     @model_validator(mode="after")
@@ -50,23 +51,23 @@ class Liveness(_Settings):
 class Spf(_Settings):
     """SPF back-off delays (RFC 8405 s.5) and the local delay of RFC 8333."""
 
-    initial: Span | None = None
-    short: Span | None = None
-    long: Span | None = None
-    time_to_learn: Span | None = None
-    hold_down: Span | None = None
-    local_delay: Span | None = None
+    initial: Span = None
+    short: Span = None
+    long: Span = None
+    time_to_learn: Span = None
+    hold_down: Span = None
+    local_delay: Span = None
 
 
 class Flooding(_Settings):
     """Life of an advertisement, and bounds on what a node keeps for others."""
 
-    lifetime: PositiveSpan | None = None
-    refresh: PositiveSpan | None = None
+    lifetime: PositiveSpan = None
+    refresh: PositiveSpan = None
     max_neighbours: Positive | None = None
     max_waiting: Positive | None = None
-    waiting: PositiveSpan | None = None
-    min_origination_gap: Span | None = None
+    waiting: PositiveSpan = None
+    min_origination_gap: Span = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Flooding:
@@ -78,12 +79,12 @@ class Flooding(_Settings):
 class Damping(_Settings):
     """Flap damping: a penalty per flap, halved each `half_life`."""
 
-    hold_up: Span | None = None
+    hold_up: Span = None
     penalty: Annotated[Number, Field(ge=0)] | None = None
     suppress: Annotated[Number, Field(gt=0)] | None = None
     reuse: Annotated[Number, Field(gt=0)] | None = None
-    half_life: PositiveSpan | None = None
-    max_hold: Span | None = None
+    half_life: PositiveSpan = None
+    max_hold: Span = None
 
     @model_validator(mode="after")
     def _in_order(self) -> Damping:
