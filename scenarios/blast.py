@@ -1,4 +1,8 @@
-"""How much the faults of a plan hit at once, against `safety.max_blast`."""
+"""How much the faults of a plan put out of service at once, against `safety.max_blast`.
+
+Links that are down or blocked, nodes that are stopped or paused. What is only worse than before
+(impaired, slow, drained) still serves and does not count.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from x0mesh.scenarios.actions import LinkAction
+from x0mesh.scenarios.actions import LinkBlock, LinkDown, NodePause, NodeStop
 from x0mesh.scenarios.model import MaxBlast
 from x0mesh.scenarios.plan import After, At, FaultPlan, When
 from x0mesh.scenarios.topology import Topology
@@ -73,7 +77,7 @@ def spans_of(faults: Sequence[FaultPlan], chaos_start_ns: int, chaos_end_ns: int
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The most that is hit at one instant."""
+    """The most that is out of service at one instant."""
 
     nodes: int = 0
     links: int = 0
@@ -84,7 +88,7 @@ class Peak:
 
 
 def _hits(span: Span) -> Iterator[tuple[int, int, str, str]]:
-    """(start, end, word, name) of everything the fault hits."""
+    """(start, end, word, name) of everything the fault puts out of service, and of itself."""
     fault = span.fault
     yield span.start_ns, span.end_ns, "faults", fault.name
     if not fault.steps:
@@ -98,10 +102,11 @@ def _hits(span: Span) -> Iterator[tuple[int, int, str, str]]:
                 end_ns = min(end_ns, start_ns + step.until_ns)
             start_ns += step.offset_ns
         if start_ns < end_ns:
-            if isinstance(step.action, LinkAction):
-                yield start_ns, end_ns, "links", step.action.link
-            else:
-                yield start_ns, end_ns, "nodes", step.action.node
+            match step.action:
+                case LinkDown(link) | LinkBlock(link):
+                    yield start_ns, end_ns, "links", link
+                case NodeStop(node) | NodePause(node):
+                    yield start_ns, end_ns, "nodes", node
 
 
 def peak(spans: Sequence[Span]) -> Peak:
@@ -150,8 +155,8 @@ def blast_mistakes(
         count = int(allowed * total + 1e-9) if isinstance(allowed, float) else allowed
         if reached > count:
             text = (
-                f"{clock(at_ns)} faults hit {reached} of {total} {word}, more than the {count} "
-                f"that are allowed at once{_who(spans, at_ns)}"
+                f"{clock(at_ns)} {reached} of {total} {word} are out of service, more than the "
+                f"{count} that are allowed at once{_who(spans, at_ns)}"
             )
             mistakes.append((word, text))
     if limit.simultaneous is not None and most.faults > limit.simultaneous:

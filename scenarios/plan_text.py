@@ -27,7 +27,7 @@ def _head(plan: Plan) -> Iterator[str]:
     )
     most = peak(spans_of(plan.faults, plan.chaos_start_ns, plan.chaos_end_ns))
     yield (
-        f"hit at once, at most: {_of(most.nodes, len(plan.nodes))} nodes, "
+        f"out of service at once, at most: {_of(most.nodes, len(plan.nodes))} nodes, "
         f"{_of(most.links, len(plan.links))} links, by {most.faults} fault(s)"
     )
 

@@ -363,7 +363,8 @@ class _Planner:
                 self._mistake((*path, "start"), f"'{traffic.id}' starts after the end of the run")
             elif (probes := _probes(made[0], end_ns)) > MAX_PROBES:
                 self._mistake(path, f"{probes} packets a flow, at most {MAX_PROBES}")
-            flows += made
+            else:
+                flows += made
         if len(flows) > MAX_FLOWS:
             self._mistake(("traffic",), f"{len(flows)} flows, at most {MAX_FLOWS}; use pick")
         if (probes := sum(_probes(flow, end_ns) for flow in flows)) > MAX_PROBES_TOTAL:
