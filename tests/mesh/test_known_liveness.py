@@ -57,37 +57,43 @@ class End:
             self.session.lease_changed(now, self.heard, LeaseChange.UP, now)
 
 
-def detection_time_ns(rng: random.Random, config: LivenessConfig) -> int:
-    """From a cut at a random phase, as it reaches this end, to this end's Down."""
-    end = End(config)
+def cut_a_link(rng: random.Random, config: LivenessConfig) -> tuple[int, int]:
+    """Detection time at both ends of a link cut both ways, as the cut reaches each end."""
     cut_ns = rng.randrange(10 * TAU_NS, 60 * TAU_NS)
-    sent_ns = rng.randrange(TAU_NS)
-    sequence = 1
-    while sent_ns < cut_ns:
-        assert not end.wait_until(sent_ns + DELAY_NS)
-        end.arrive(sent_ns + DELAY_NS, sequence)
-        sequence += 1
-        sent_ns += transmit_gap_ns(TAU_NS, config.multiplier, rng.random())
-    assert end.wait_until(cut_ns + 100 * TAU_NS)
-    assert end.alarm_ns is not None
-    return end.alarm_ns - (cut_ns + DELAY_NS)
+    times_ns = []
+    for end in (End(config), End(config)):
+        sent_ns = rng.randrange(TAU_NS)
+        sequence = 1
+        while sent_ns < cut_ns:
+            assert not end.wait_until(sent_ns + DELAY_NS)
+            end.arrive(sent_ns + DELAY_NS, sequence)
+            sequence += 1
+            sent_ns += transmit_gap_ns(TAU_NS, config.multiplier, rng.random())
+        assert end.wait_until(cut_ns + 100 * TAU_NS)
+        assert end.alarm_ns is not None
+        times_ns.append(end.alarm_ns - (cut_ns + DELAY_NS))
+    return times_ns[0], times_ns[1]
 
 
-@pytest.mark.parametrize("side", ["one end", "other end"])
 @pytest.mark.parametrize("multiplier", [2, 3, 5])
-def test_v1_detection_law(side: str, multiplier: int) -> None:
+def test_v1_detection_law(multiplier: int) -> None:
     """Each end detects within ((m-1) tau, m tau], on average after (m - 0.44048) tau."""
     runs = 1500
-    rng = random.Random(f"V1 {side} {multiplier}")
+    rng = random.Random(f"V1 {multiplier}")
     config = LivenessConfig(interval_ns=TAU_NS, multiplier=multiplier)
-    times = [detection_time_ns(rng, config) / TAU_NS for _ in range(runs)]
+    cuts = [cut_a_link(rng, config) for _ in range(runs)]
 
-    assert min(times) > multiplier - 1
-    assert max(times) <= multiplier
     # Age of a renewal process with gaps X ~ U(.75, 1): moments E[X^(k+1)] / ((k+1) E[X]).
     mean_age, square_age = 0.44048, 0.26042
     error = math.sqrt((square_age - mean_age**2) / runs)
-    assert sum(times) / runs == pytest.approx(multiplier - mean_age, abs=4 * error)
+    for times_ns in zip(*cuts, strict=True):
+        taus = [time_ns / TAU_NS for time_ns in times_ns]
+        assert min(taus) > multiplier - 1
+        assert max(taus) <= multiplier
+        assert sum(taus) / runs == pytest.approx(multiplier - mean_age, abs=4 * error)
+    # The ends' phases are independent, so the first of two is earlier than the law's mean.
+    first = sum(min(cut) for cut in cuts) / runs / TAU_NS
+    assert first < multiplier - mean_age - 4 * error
 
 
 def test_v1_multiplier_one_survives_because_its_gaps_are_shorter() -> None:
@@ -96,7 +102,7 @@ def test_v1_multiplier_one_survives_because_its_gaps_are_shorter() -> None:
     config = LivenessConfig(interval_ns=TAU_NS, multiplier=1)
     gaps = [transmit_gap_ns(TAU_NS, 1, rng.random()) for _ in range(1000)]
     assert 0.75 * TAU_NS <= min(gaps) <= max(gaps) <= 0.9 * TAU_NS
-    assert 0 < detection_time_ns(rng, config) <= TAU_NS
+    assert 0 < max(cut_a_link(rng, config)) <= TAU_NS
 
 
 def keep_alives_to_false_alarm(
@@ -119,10 +125,10 @@ def keep_alives_to_false_alarm(
 @pytest.mark.parametrize(
     ("loss_ratio", "runs"),
     [
-        (0.2, 1500),
-        (0.1, 400),
-        pytest.param(0.2, 10_000, marks=pytest.mark.slow),
-        pytest.param(0.1, 4000, marks=pytest.mark.slow),
+        (0.2, 4000),
+        (0.1, 2000),
+        pytest.param(0.2, 100_000, marks=pytest.mark.slow),
+        pytest.param(0.1, 20_000, marks=pytest.mark.slow),
     ],
 )
 def test_v2_false_alarm_law(loss_ratio: float, runs: int) -> None:
