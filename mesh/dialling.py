@@ -83,6 +83,19 @@ class Dialler:
         """The adjacency became Full: the next loss starts with the initial back-off."""
         self._failures = 0
 
+    def pause(self, now: int, until_ns: int) -> None:
+        """Leave the link alone until then."""
+        if self.state is DialState.OPEN or not self._dials:
+            return
+        self.state = DialState.WAITING
+        self._port.set_timer((DIAL_TIMER, self._link), until_ns)
+
+    def again(self, now: int) -> None:
+        """Do not wait any longer, dial now; a dial under way is left alone."""
+        if self.state is DialState.WAITING:
+            self._port.cancel_timer((DIAL_TIMER, self._link))
+            self._dial()
+
     def timer(self, now: int) -> None:
         """The back-off is over."""
         if self.state is DialState.WAITING:
