@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from x0mesh.reports.observation import AFTERMATH_NS, FaultLife, Observation, Span, View
+from x0mesh.scenarios.actions import NodePause, NodeStop
 from x0mesh.scenarios.metrics import MetricSample
 from x0mesh.scenarios.record import LOST, FlowRecord
 
@@ -211,9 +212,14 @@ def _loss(life: FaultLife, track: Probes, from_ns: int, until_ns: int) -> Metric
 
 
 def detect_time(view: View) -> list[MetricSample]:
-    """From each cut of a link to each end's `liveness.down`; ends whose session was not Up at
-    that moment have nothing to detect. Not seen while the cut lasted: censored."""
+    """From each cut of a link to each end's `liveness.down`. Not seen while the cut lasted:
+    censored.
+
+    There is nothing to detect for an end whose session was not Up at that moment, and nothing to
+    ask of one that was stopped itself or whose link came back within `AFTERMATH_NS`.
+    """
     history = SessionHistory(view.seen)
+    absent = _absences(view.seen)
     samples = []
     for life in view.lives:
         for cut in view.seen.cuts(life):
@@ -223,6 +229,9 @@ def detect_time(view: View) -> list[MetricSample]:
                     continue
                 down_ns = history.first_down(end, cut.link, struck_ns)
                 seen = down_ns is not None and down_ns < until_ns + AFTERMATH_NS
+                gone = any(a < until_ns and struck_ns < b for a, b in absent.get(end, ()))
+                if not seen and (gone or until_ns - struck_ns < AFTERMATH_NS):
+                    continue
                 value_ns = (down_ns if seen and down_ns is not None else until_ns) - struck_ns
                 samples.append(
                     MetricSample(
@@ -234,6 +243,16 @@ def detect_time(view: View) -> list[MetricSample]:
                     )
                 )
     return samples
+
+
+def _absences(seen: Observation) -> dict[str, list[Span]]:
+    """When each node's process was stopped or paused."""
+    found: dict[str, list[Span]] = {}
+    for life in seen.lives:
+        for strike in life.strikes:
+            if isinstance(strike.action, NodeStop | NodePause):
+                found.setdefault(strike.action.node, []).append((strike.t_ns, strike.until_ns))
+    return found
 
 
 def restore_time(view: View) -> list[MetricSample]:

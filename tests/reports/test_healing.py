@@ -133,6 +133,18 @@ def test_only_neighbours_detect_a_dead_node(bench: Any) -> None:
     assert {s.node for s in found} == {"n0", "n2"}
 
 
+def test_two_neighbours_stopped_together_need_not_detect_each_other(bench: Any) -> None:
+    steps = (Step(0, NodeStop("n1", "cold")), Step(0, NodeStop("n2", "cold")))
+    region = FaultPlan("region", "correlated.region", At(bench.cut), 4 * bench.s, steps)
+    found = measured(bench.build(faults=(region,)), "detect.time")
+    assert {s.node for s in found} == {"n0", "n3"}
+
+
+def test_a_cut_too_short_to_be_noticed_asks_nothing(bench: Any) -> None:
+    built = bench.build(faults=(bench.cut_fault(duration_ns=200 * bench.ms),))
+    assert measured(built, "detect.time") == []
+
+
 def test_restore_time_waits_for_the_slower_end(bench: Any) -> None:
     [sample] = measured(bench.healed_cut(), "restore.time")
     assert sample.value == pytest.approx(0.12)

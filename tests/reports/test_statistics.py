@@ -15,9 +15,11 @@ from x0mesh.reports import statistics as s
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
 def test_rate_intervals_equal_scipys(k: int, n: int, confidence: float) -> None:
     test = stats.binomtest(k, n)
-    for ours, method in ((s.wilson, "wilson"), (s.clopper_pearson, "exact")):
-        theirs = test.proportion_ci(confidence, method=method)
-        found = ours(k, n, confidence)
+    pairs = (
+        (s.wilson(k, n, confidence), test.proportion_ci(confidence, method="wilson")),
+        (s.clopper_pearson(k, n, confidence), test.proportion_ci(confidence, method="exact")),
+    )
+    for found, theirs in pairs:
         assert found.low == pytest.approx(theirs.low, abs=1e-12)
         assert found.high == pytest.approx(theirs.high, abs=1e-12)
 
