@@ -22,6 +22,7 @@ from x0mesh.scenarios.model import SCHEMA, Scenario
 from x0mesh.scenarios.parameters import Overrides, Substitution, expand_sweep, parse_sets
 from x0mesh.scenarios.plan import EngineName
 from x0mesh.scenarios.problems import Problem, ScenarioError
+from x0mesh.scenarios.registry import did_you_mean
 from x0mesh.scenarios.yaml_reader import MAX_BYTES, Path, Positions, read_yaml
 
 SECTIONS = tuple(spec.alias or name for name, spec in Scenario.model_fields.items())
@@ -40,6 +41,13 @@ def load(
     problem, too.
     """
     file = os.fspath(path)
+    content = _content(file)
+    base_dir = FilePath(file).parent
+    return loads(content, file, base_dir, sets, seeds=seeds, working_dir=working_dir)
+
+
+def _content(file: str) -> bytes:
+    """The file's bytes; ScenarioError when it cannot be read or is too large."""
     try:
         with FilePath(file).open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
@@ -52,8 +60,7 @@ def load(
     if size > MAX_BYTES:
         text = f"the file has {size} bytes; a scenario has at most {MAX_BYTES} (1 MiB)"
         raise ScenarioError([Problem(file, 1, 1, "", text)])
-    base_dir = FilePath(file).parent
-    return loads(content, file, base_dir, sets, seeds=seeds, working_dir=working_dir)
+    return content
 
 
 def loads(
@@ -77,6 +84,34 @@ def loads(
     folder = FilePath(base_dir)
     import_dir = here if loading.from_command_line(("topology", "import")) else folder
     return scenario.placed(loading.raw, source, folder, import_dir, positions)
+
+
+def with_checks(scenario: Scenario, path: str | os.PathLike[str], replications: int) -> Scenario:
+    """`scenario` with the `checks:` and `steady_state:` of another file instead of its own.
+
+    `replications` are those that were run: claims that need more become inconclusive. Raises
+    ScenarioError with places in that file.
+    """
+    source = os.fspath(path)
+    raw, positions, problems = read_yaml(_content(source), source)
+    if not isinstance(raw, dict) or not raw:
+        text = "expected a mapping with checks: or steady_state:"
+        raise ScenarioError([*problems, Problem(source, 1, 1, "", text)])
+    for key in raw:
+        if key not in _JUDGED:
+            text = f"unknown key '{key}'{did_you_mean(str(key), list(_JUDGED))}"
+            problems.append(positions.problem((key,), text, key=True))
+    judged = {key: raw[key] for key in _JUDGED if key in raw}
+    kept = {key: value for key, value in scenario.raw.items() if key not in _JUDGED}
+    loading = _Loading(kept | judged, positions, problems)
+    seeds: dict[EngineName, int] = {"sim": replications, "emulation": replications}
+    made = loading.scenario({}, seeds)
+    return made.placed(
+        loading.raw, scenario.source, scenario.base_dir, scenario.import_dir, positions
+    )
+
+
+_JUDGED = ("checks", "steady_state")
 
 
 @dataclass(slots=True)
@@ -220,4 +255,4 @@ def _once_per_place(problems: list[Problem]) -> list[Problem]:
     return list(kept.values())
 
 
-__all__ = ["SECTIONS", "expand_sweep", "json_schema", "load", "loads", "parse_sets"]
+__all__ = ["SECTIONS", "expand_sweep", "json_schema", "load", "loads", "parse_sets", "with_checks"]
