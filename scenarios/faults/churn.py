@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import heapq
 import math
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from x0mesh.scenarios.actions import NodeStop
 from x0mesh.scenarios.faults.base import Fault, FaultContext, TargetKind, fault
@@ -19,12 +19,12 @@ _SECOND = 1_000_000_000
 _NEVER = 2**62
 
 
-class Session(BaseModel):
-    """How long a member stays: `mean` and, but for exponential, a `shape`.
+class Stay(BaseModel):
+    """How long each member stays, or stays away: `mean` and, but for exponential, a `shape`.
 
     weibull and lognormal are what measured peer-to-peer systems show (Stutzbach and Rejaie
     2006); shape is Weibull's k, lognormal's sigma, or Pareto's alpha (above 1, so that a mean
-    exists).
+    exists). A duration alone is the mean of an exponential distribution.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,9 +34,9 @@ class Session(BaseModel):
     shape: Annotated[float, Field(strict=True, gt=0, le=100, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
-    def _shape_fits(self) -> Session:
+    def _shape_fits(self) -> Stay:
         if self.mean < 1_000_000:
-            raise ValueError("a mean session lasts at least 1ms")
+            raise ValueError("a mean stay lasts at least 1ms")
         if (self.distribution == "exponential") != (self.shape is None):
             raise ValueError("shape goes with weibull, lognormal and pareto, and they need it")
         if self.distribution == "pareto" and self.shape is not None and self.shape <= 1:
@@ -57,29 +57,39 @@ class Session(BaseModel):
         return max(1, round(min(relative * self.mean, 2.0**62)))
 
 
+def _mean_alone(value: Any) -> Any:
+    return {"mean": value} if isinstance(value, str) else value
+
+
+StayOrMean = Annotated[Stay, BeforeValidator(_mean_alone, json_schema_input_type=Stay | Duration)]
+
+
 @fault
 class Churn(Fault):
     """Chosen nodes leave without a goodbye and come back, independently, until the fault ends.
 
-    Either `leave` is the rate of departures of the whole group (a Poisson process, any present
-    member), or `session` is how long each member stays. `join` is the rate of returns of the
-    whole group while anyone is away (any absent member). Never more than `at_most` of the group
-    is away at once: a departure beyond it does not happen. `restart`: cold or warm.
+    They leave either at a rate of the whole group (`leave`: a Poisson process, any present
+    member) or each after a `session` of its own; they return at a rate of the whole group
+    (`join`, any absent member) or each after its own time `away`. Never more than `at_most` of
+    the group is away at once: a departure beyond it does not happen.
     """
 
     kind: ClassVar[str] = "churn"
     target: ClassVar[TargetKind] = "nodes"
 
     leave: EventRate | None = None
-    session: Session | None = None
-    join: EventRate
+    session: StayOrMean | None = None
+    join: EventRate | None = None
+    away: StayOrMean | None = None
     at_most: Ratio = 0.5
     restart: Literal["cold", "warm"] = "cold"
 
     @model_validator(mode="after")
-    def _one_way_to_leave(self) -> Churn:
+    def _one_way_each(self) -> Churn:
         if (self.leave is None) == (self.session is None):
-            raise ValueError("give either leave (a rate) or session (a distribution)")
+            raise ValueError("give either leave (a rate) or session (how long each stays)")
+        if (self.join is None) == (self.away is None):
+            raise ValueError("give either join (a rate) or away (how long each stays away)")
         if self.leave == 0 or self.join == 0:
             raise ValueError("leave and join must be above 0/s")
         return self
@@ -90,45 +100,67 @@ class Churn(Fault):
             raise ValueError(
                 f"at_most {self.at_most:.0%} of {len(context.nodes)} node(s) lets nobody leave"
             )
-        random = context.random
-        present, away = list(context.nodes), dict[str, int]()
-        session_ends: list[tuple[int, str]] = []
+        present = _Movers(self.leave, self.session, context.random)
+        absent = _Movers(self.join, self.away, context.random)
+        for node in context.nodes:
+            present.add(node, 0)
+        left_ns: dict[str, int] = {}
         steps: list[Step] = []
-
-        def stay(node: str, now_ns: int) -> None:
-            if self.session is not None:
-                heapq.heappush(session_ends, (now_ns + self.session.draw_ns(random), node))
-
-        for node in present:
-            stay(node, 0)
-        join_ns = _NEVER
-        leave_ns = session_ends[0][0] if self.leave is None else _gap_ns(self.leave, random)
-        while min(leave_ns, join_ns) < context.duration_ns and len(steps) <= MAX_STEPS:
-            if join_ns <= leave_ns:
-                node = list(away)[int(random.integers(len(away)))]
-                steps.append(Step(away.pop(node), NodeStop(node, self.restart), join_ns))
-                present.append(node)
-                stay(node, join_ns)
-                join_ns = join_ns + _gap_ns(self.join, random) if away else _NEVER
+        moves = 0
+        while (now_ns := min(present.next_ns, absent.next_ns)) < context.duration_ns:
+            moves += 1
+            if moves > MAX_STEPS:
+                raise ValueError(f"more than {MAX_STEPS} departures and returns; churn slower")
+            if absent.next_ns <= present.next_ns:
+                node = absent.take()
+                steps.append(Step(left_ns.pop(node), NodeStop(node, self.restart), now_ns))
+                present.add(node, now_ns)
             else:
-                if self.session is not None:
-                    node = heapq.heappop(session_ends)[1]
-                elif present:
-                    node = present[int(random.integers(len(present)))]
-                if len(away) == bound:
-                    stay(node, leave_ns)
+                node = present.take()
+                if len(left_ns) < bound:
+                    left_ns[node] = now_ns
+                    absent.add(node, now_ns)
                 else:
-                    present.remove(node)
-                    away[node] = leave_ns
-                    if join_ns == _NEVER:
-                        join_ns = leave_ns + _gap_ns(self.join, random)
-                if self.leave is not None:
-                    leave_ns += _gap_ns(self.leave, random)
-            if self.leave is None:
-                leave_ns = session_ends[0][0] if session_ends else _NEVER
-        steps += [Step(since_ns, NodeStop(node, self.restart)) for node, since_ns in away.items()]
+                    present.add(node, now_ns)
+        steps += [Step(at_ns, NodeStop(node, self.restart)) for node, at_ns in left_ns.items()]
         return bounded(steps)
 
 
-def _gap_ns(rate: float, random: np.random.Generator) -> int:
-    return max(1, round(random.exponential(_SECOND / rate)))
+class _Movers:
+    """Who moves next: any member, at the group's `rate`, or each after a `stay` of its own."""
+
+    def __init__(self, rate: float | None, stay: Stay | None, random: np.random.Generator) -> None:
+        self.rate = rate
+        self.stay = stay
+        self.random = random
+        self.members: list[str] = []
+        self.ends: list[tuple[int, str]] = []
+        self.next_ns = _NEVER
+
+    def add(self, node: str, now_ns: int) -> None:
+        if self.stay is not None:
+            heapq.heappush(self.ends, (now_ns + self.stay.draw_ns(self.random), node))
+            self.next_ns = self.ends[0][0]
+        else:
+            self.members.append(node)
+            if len(self.members) == 1:
+                self._wait(now_ns)
+
+    def take(self) -> str:
+        """The node that moves at `next_ns`."""
+        now_ns = self.next_ns
+        self.next_ns = _NEVER
+        if self.stay is not None:
+            node = heapq.heappop(self.ends)[1]
+            if self.ends:
+                self.next_ns = self.ends[0][0]
+            return node
+        node = self.members.pop(int(self.random.integers(len(self.members))))
+        if self.members:
+            self._wait(now_ns)
+        return node
+
+    def _wait(self, now_ns: int) -> None:
+        assert self.rate is not None
+        gap_ns = self.random.exponential(_SECOND / self.rate)
+        self.next_ns = now_ns + max(1, round(min(gap_ns, float(_NEVER))))

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from x0mesh.scenarios.actions import LinkDown, NodeDrain, NodePause, NodeSlow, NodeStop
 from x0mesh.scenarios.draws import stream
 from x0mesh.scenarios.faults import FAULTS
-from x0mesh.scenarios.faults.churn import Session
+from x0mesh.scenarios.faults.churn import Stay
 from x0mesh.scenarios.impairment import Impairment
 from x0mesh.scenarios.plan import LinkPlan, NodePlan, Step
 from x0mesh.scenarios.topology import Topology
@@ -82,21 +82,21 @@ def _away(steps: tuple[Step, ...], duration_ns: int) -> list[tuple[int, int, str
 
 
 @pytest.mark.parametrize(
-    "leaving",
+    "moving",
     [
-        {"leave": "5/s"},
-        {"session": {"mean": "1s"}},
-        {"session": {"distribution": "weibull", "mean": "1s", "shape": 0.5}},
-        {"session": {"distribution": "lognormal", "mean": "1s", "shape": 1.0}},
-        {"session": {"distribution": "pareto", "mean": "1s", "shape": 1.5}},
+        {"leave": "5/s", "join": "2/s"},
+        {"leave": "5/s", "away": "500ms"},
+        {"session": "1s", "away": {"distribution": "weibull", "mean": "2s", "shape": 2.0}},
+        {"session": {"mean": "1s"}, "join": "2/s"},
+        {"session": {"distribution": "weibull", "mean": "1s", "shape": 0.5}, "join": "2/s"},
+        {"session": {"distribution": "lognormal", "mean": "1s", "shape": 1.0}, "join": "2/s"},
+        {"session": {"distribution": "pareto", "mean": "1s", "shape": 1.5}, "join": "2/s"},
     ],
 )
 def test_churn_never_has_more_away_than_allowed_and_nobody_twice(
-    steps_of: Any, leaving: dict[str, Any]
+    steps_of: Any, moving: dict[str, Any]
 ) -> None:
-    steps = steps_of(
-        "churn", {**leaving, "join": "2/s", "at_most": "50%"}, nodes=ALL, duration_ns=60 * S
-    )
+    steps = steps_of("churn", {**moving, "at_most": "50%"}, nodes=ALL, duration_ns=60 * S)
     absences = _away(steps, 60 * S)
     changes = sorted(
         [(start, 1, node) for start, _, node in absences]
@@ -128,6 +128,20 @@ def test_churn_that_draws_no_departure_has_no_steps(steps_of: Any) -> None:
     assert steps_of("churn", {"leave": "1/h", "join": "1/s"}, nodes=ALL, duration_ns=MS) == ()
 
 
+def test_absences_last_as_long_as_asked(steps_of: Any) -> None:
+    steps = steps_of(
+        "churn", {"leave": "2/s", "away": "300ms"}, nodes=ALL, duration_ns=1000 * S, seed=3
+    )
+    lasted = [s.until_ns - s.offset_ns for s in steps if s.until_ns is not None]
+    assert len(lasted) > 1000
+    assert sum(lasted) / len(lasted) == pytest.approx(300 * MS, rel=0.1)
+
+
+def test_endless_churn_is_refused(steps_of: Any) -> None:
+    with pytest.raises(ValueError, match="more than 100000 departures"):
+        steps_of("churn", {"leave": "1000000/s", "join": "1/h"}, nodes=ALL)
+
+
 def test_churn_that_lets_nobody_leave_is_refused(steps_of: Any) -> None:
     with pytest.raises(ValueError, match="lets nobody leave"):
         steps_of("churn", {"leave": "1/s", "join": "1/s"}, nodes=("n0",))
@@ -138,7 +152,8 @@ def test_churn_that_lets_nobody_leave_is_refused(steps_of: Any) -> None:
     [
         ({"join": "1/s"}, "either leave"),
         ({"leave": "1/s", "session": {"mean": "1s"}, "join": "1/s"}, "either leave"),
-        ({"leave": "1/s"}, "join"),
+        ({"leave": "1/s"}, "either join"),
+        ({"leave": "1/s", "join": "1/s", "away": "1s"}, "either join"),
         ({"leave": "0/s", "join": "1/s"}, "above 0/s"),
         ({"leave": "1/s", "join": "1/s", "restart": "never"}, "cold"),
         ({"session": {"mean": "0s"}, "join": "1/s"}, "at least 1ms"),
@@ -160,7 +175,7 @@ def test_impossible_churn_is_refused(parameters: dict[str, Any], message: str) -
     [("exponential", None), ("weibull", 0.7), ("lognormal", 0.8), ("pareto", 3.0)],
 )
 def test_sessions_have_the_mean_they_are_given(distribution: str, shape: float | None) -> None:
-    session = Session.model_validate(
+    session = Stay.model_validate(
         {"distribution": distribution, "mean": "10s", "shape": shape}
         if shape
         else {"distribution": distribution, "mean": "10s"}
