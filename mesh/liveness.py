@@ -283,9 +283,10 @@ class Session:
         ):
             return before
         self._epoch += 1
-        stays_up = is_up and before is not None and before.state is BfdState.UP
-        if stays_up and before is not None and required_ns < before.required_min_rx_ns:
-            self._polled_epoch = self._epoch
+        if is_up and before is not None and before.state is BfdState.UP:
+            # Asked once per wish: to ask anew with each answer given would never end.
+            asks = required_ns < before.required_min_rx_ns
+            self._polled_epoch = self._epoch if asks else self._polled_epoch
         return KeepAlive(
             epoch=self._epoch,
             state=self.state,

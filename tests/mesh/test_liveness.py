@@ -460,6 +460,22 @@ def test_a_poll_is_answered_once() -> None:
     assert len(alone.leases) == declared
 
 
+def test_two_polls_at_once_end() -> None:
+    """Each answers the other's question without asking a new one."""
+    wire = Wire()
+    wire.start()
+    wire.run(5 * S)
+    for received, reports in ((10, 1), (64, 8)):
+        for _ in range(reports):
+            for end in wire.ends:
+                end.session.lease_report(wire.now, received, 64)
+        wire.run(5 * S)
+    contents = [end.lease.content for end in wire.ends if end.lease]
+    wire.run(60 * S)
+    assert [end.lease.content for end in wire.ends if end.lease] == contents
+    assert all(end.lease and end.lease.detection_time_ns == 300 * MS for end in wire.ends)
+
+
 def test_heavy_loss_that_passes_leaves_both_ends_as_they_began() -> None:
     """Both adapt, both poll; no exchange of acknowledgements may go on for ever."""
     wire = Wire()
@@ -521,6 +537,15 @@ def test_a_node_that_slept_through_the_deadline_listens_once_more() -> None:
     assert alone.lease.detection_time_ns == 600 * MS
     alone.expire(now=5 * S + 600 * MS)
     assert alone.calls == ["up", 600 * MS, TIME_EXPIRED]
+
+
+def test_each_stall_that_the_neighbour_survives_is_forgiven() -> None:
+    alone = Alone()
+    alone.bring_up()
+    for start_ns in range(10 * S, 60 * S, 10 * S):
+        alone.expire(now=start_ns, at_ns=start_ns - 1 * S)
+        alone.hear(2, UP, now=start_ns + 1 * MS)
+    assert alone.session.state is UP
 
 
 def test_a_node_that_is_always_late_still_detects() -> None:
