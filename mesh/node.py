@@ -51,6 +51,8 @@ from x0mesh.mesh.routes import Active, Route
 from x0mesh.mesh.spf import UNREACHABLE
 from x0mesh.mesh.spf_backoff import SPF_TIMER
 
+__all__ = ["Node", "Snapshot"]
+
 Loss = SessionDown | CarrierLost | ChannelLost
 
 HOLD_TIMER: Final = "hold"
