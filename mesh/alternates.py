@@ -13,7 +13,7 @@ so two repairs cannot loop between each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
@@ -52,16 +52,23 @@ class RouteFinder:
 
     def route(self, destination: str, with_repair: bool = True) -> Route | None:
         """The route to `destination`, or None when it cannot be reached."""
+        return self.trace(destination, with_repair)[0]
+
+    def trace(self, destination: str, with_repair: bool) -> tuple[Route | None, tuple[int, ...]]:
+        """The route, and the nodes whose edges and whose neighbours' distances decided it.
+
+        As long as none of them is in `GraphStore.disturbed`, the route stays as it is.
+        """
         found = self._primary(destination)
         if found is None:
-            return None
+            return None, (self._number,)
         primary, towards = found
         repair = None
         if with_repair:
             repair = self._repair(towards, primary, Protection.NODE)
             repair = repair or self._repair(towards, primary, Protection.LINK)
         metric = primary.cost + towards.labels[primary.number]
-        return Route(destination, _hop(primary), repair, metric)
+        return Route(destination, _hop(primary), repair, metric), towards.footprint()
 
     def cheapest_repair(self, destination: str, protects: Protection) -> Repair | None:
         """The cheapest kind that survives at least the loss of the primary link, or of the node.
@@ -110,7 +117,7 @@ class RouteFinder:
         if path is None:
             return None
         return self._remote(towards, first_hops, primary, protects) or self._explicit(
-            path, primary, protects
+            towards, path, primary, protects
         )
 
     def _remote(
@@ -123,7 +130,7 @@ class RouteFinder:
         avoid = _VIA_SELF if protects is Protection.LINK else _VIA_SELF | _VIA_NEIGHBOUR
         best: tuple[int, str, int] | None = None
         for position, edge in enumerate(first_hops):
-            for distance, node in self._space(edge.number, primary, protects).members():
+            for distance, node in self._space(towards, edge.number, primary, protects).members():
                 rank = (edge.cost + distance, self._graph.name(node), position)
                 if best is not None and rank[0] > best[0]:
                     break
@@ -134,7 +141,9 @@ class RouteFinder:
         hop = _hop(first_hops[best[2]])
         return Repair(hop, (NodeSegment(best[1]),), RepairKind.REMOTE_LFA, protects)
 
-    def _explicit(self, path: list[_Step], primary: Edge, protects: Protection) -> Repair:
+    def _explicit(
+        self, towards: _Towards, path: list[_Step], primary: Edge, protects: Protection
+    ) -> Repair:
         """The path as the fewest segments (RFC 9855); its first hop needs none.
 
         A segment leads either to a node whose shortest paths from here are all clear of the
@@ -148,7 +157,7 @@ class RouteFinder:
             assert sofar is not None
             if segments[-1] is not None:
                 break
-            space = self._space(nodes[here], primary, protects)
+            space = self._space(towards, nodes[here], primary, protects)
             for ahead in range(here + 1, len(nodes)):
                 if segments[ahead] is not None:
                     continue
@@ -206,6 +215,7 @@ class RouteFinder:
                     heappush(queue, (reached + labels[other], edge.neighbour, other))
                 elif reached == known:
                     steps[other] = min(steps[other], _Step(graph.name(node), edge.link, node, edge))
+        towards.read.append(travelled.keys())
         if not exits:
             return None
         path = [steps[min(exits)[3]]]
@@ -214,12 +224,13 @@ class RouteFinder:
         path.reverse()
         return path
 
-    def _space(self, root: int, primary: Edge, protects: Protection) -> _Space:
+    def _space(self, towards: _Towards, root: int, primary: Edge, protects: Protection) -> _Space:
         neighbour = primary.number if protects is Protection.NODE else None
         space = self._spaces.get((root, neighbour))
         if space is None:
             avoid = (self._number,) if neighbour is None else (self._number, neighbour)
             space = self._spaces[root, neighbour] = _Space(self._graph, root, avoid)
+        towards.read.append(space.settled)
         return space
 
 
@@ -245,7 +256,7 @@ class _Space:
         self._labels = {root: 0}
         self._clear = {root: root not in avoid}
         self._queue = [(0, root)]
-        self._settled: set[int] = set()
+        self.settled: set[int] = set()
         self._members: list[tuple[int, int]] = []
         self._open = sum(self._clear.values())
 
@@ -260,7 +271,7 @@ class _Space:
             position += 1
 
     def holds(self, node: int) -> bool:
-        while node not in self._settled:
+        while node not in self.settled:
             if not self._advance():
                 return False
         return self._clear[node]
@@ -270,9 +281,9 @@ class _Space:
         if not self._open:
             return False
         label, node = heappop(self._queue)
-        if node in self._settled:
+        if node in self.settled:
             return True
-        self._settled.add(node)
+        self.settled.add(node)
         clear = self._clear[node]
         if clear:
             self._open -= 1
@@ -282,7 +293,7 @@ class _Space:
         for edge in self._graph.edges_at(node):
             other, reached = edge.number, label + edge.cost
             known = self._labels.get(other, UNREACHABLE)
-            if reached > known or other in self._settled:
+            if reached > known or other in self.settled:
                 continue
             was_open = self._clear.get(other, False)
             is_open = clear and other not in self._avoid
@@ -307,6 +318,11 @@ class _Towards:
         self.labels = labels
         self._floor = labels[neighbour]
         self._via = {neighbour: _VIA_NEIGHBOUR, protector: _VIA_SELF | _VIA_NEIGHBOUR}
+        self.read: list[Set[int]] = [self._via.keys()]
+
+    def footprint(self) -> tuple[int, ...]:
+        """All nodes read so far."""
+        return tuple(set().union(*self.read))
 
     def carries(self, number: int) -> bool:
         """Whether packets for the destination may be sent to this node."""

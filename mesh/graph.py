@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -216,6 +216,7 @@ class GraphStore:
             4 * max_graphs
         )
         self._vectors: _Recent[tuple[int, int, bool], list[int]] = _Recent(max_labels)
+        self._disturbed: _Recent[tuple[int, int, int], frozenset[int]] = _Recent(max_labels // 8)
         self._latest: _Recent[tuple[int, bool], tuple[Graph, list[int]]] = _Recent(max_labels)
 
     def empty(self) -> Graph:
@@ -281,6 +282,30 @@ class GraphStore:
             self._vectors.put((graph.key, number, towards), labels, len(labels))
             self._latest.put((number, towards), (graph, labels), len(labels))
         return labels
+
+    def disturbed(self, older: Graph, newer: Graph, root: str) -> frozenset[int] | None:
+        """Nodes of `newer` that see a change around them, as far as paths towards `root` go.
+
+        Their edges differ, or the distance or overload of a neighbour or of themselves does.
+        None if the graphs are not comparable: `root` is missing in either.
+        """
+        number = newer.number(root)
+        if number is None or older.number(root) is None:
+            return None
+        if older == newer:
+            return frozenset()
+        found = self._disturbed.get((older.key, newer.key, number))
+        if found is None:
+            before = self.labels(older, root, towards=True)
+            after = self.labels(newer, root, towards=True)
+            moved = set(older.overloaded ^ newer.overloaded)
+            if before != after:
+                pairs = zip_longest(before, after, fillvalue=UNREACHABLE)
+                moved.update(node for node, (was, now) in enumerate(pairs) if was != now)
+            around = {e.number for node in moved if node < newer.size for e in newer.edges_at(node)}
+            found = frozenset(around.union(moved, newer.changed_rows(older)))
+            self._disturbed.put((older.key, newer.key, number), found, len(found) + 1)
+        return found
 
     def _labels(self, graph: Graph, root: int, towards: bool) -> list[int]:
         latest = self._latest.get((root, towards))

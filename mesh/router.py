@@ -75,6 +75,7 @@ class Router:
         self._usable: dict[str, str] = {}
         self._graph = store.empty()
         self._computed = store.empty()
+        self._traces: dict[str, tuple[Route | None, tuple[int, ...]]] = {}
         self._routes: dict[str, Route] = {}
         self._held: dict[str, Route] = {}
         self._failure: _Failure | None = None
@@ -158,14 +159,7 @@ class Router:
 
     def _compute(self, now: int, reason: str) -> None:
         graph = self._seen()
-        self._computed = graph
-        fresh: dict[str, Route] = {}
-        if self._name in graph:
-            finder = RouteFinder(self._store, graph, self._name)
-            for destination in graph.nodes if self._destinations is None else self._destinations:
-                route = finder.route(destination, self._repairs)
-                if route is not None:
-                    fresh[destination] = route
+        fresh = self._fresh(graph)
         known = self._merged()
         moved = sum(
             _way(known.get(name)) != _way(fresh.get(name)) for name in known.keys() | fresh.keys()
@@ -179,10 +173,26 @@ class Router:
         self._held = {name: fresh[name] for name in kept}
         self._install(fresh | kept, reason)
 
+    def _fresh(self, graph: Graph) -> dict[str, Route]:
+        """The routes in `graph`, computed anew only where it differs from the one before."""
+        older, self._computed = self._computed, graph
+        traces, self._traces = self._traces, {}
+        if self._name not in graph:
+            return {}
+        finder = RouteFinder(self._store, graph, self._name)
+        for destination in graph.nodes if self._destinations is None else self._destinations:
+            trace = traces.get(destination)
+            if trace is not None:
+                disturbed = self._store.disturbed(older, graph, destination)
+                if disturbed is None or not disturbed.isdisjoint(trace[1]):
+                    trace = None
+            self._traces[destination] = trace or finder.trace(destination, self._repairs)
+        return {name: route for name, (route, _) in self._traces.items() if route is not None}
+
     def _kept(self, fresh: Mapping[str, Route], graph: Graph) -> dict[str, Route]:
         """Installed repairs to keep for the local delay although newer routes are known."""
         failure = self._failure
-        if failure is None or self._config.local_delay_ns <= 0:
+        if failure is None or self._config.local_delay_ns <= 0 or graph == failure.before:
             return {}
         if not _only_lost_at(failure.neighbours, failure.before, graph):
             return {}
