@@ -138,6 +138,16 @@ def test_two_losses_while_own_timers_are_late_blame_this_node(healer: Healer) ->
     assert all(decision.action is Action.WAIT for decision in after)
 
 
+def test_an_outage_that_outlives_own_slowness_is_a_link_failure(healer: Healer) -> None:
+    healer.observe(0, NodeLate(80 * MS, 2))
+    healer.observe(1, down("a-b"))
+    healer.observe(2, down("a-c"))
+    healer.observe(S, NodeLate(0, 1))
+    after = [d for _, d in run_deadlines(healer, 6 * S) if d.link == "a-c"]
+    assert after[0].action is Action.RE_AUTHENTICATE
+    assert after[0].diagnosis is Diagnosis.LINK_FAILURE
+
+
 def test_lateness_is_told_only_when_it_grows(healer: Healer) -> None:
     told = [
         len(healer.observe(i * S, NodeLate(80 * MS, multiplier)))
@@ -210,6 +220,14 @@ def test_wavering_loss_changes_no_cost(healer: Healer) -> None:
     for i in range(50):
         loss = 0.25 if i % 2 else 0.19
         assert healer.observe(i * S, LossMeasured("a-b", "b", loss)) == []
+
+
+def test_loss_just_under_a_step_is_no_reason_to_be_cheaper(healer: Healer) -> None:
+    healer.observe(0, LossMeasured("a-b", "b", 0.25))
+    for i in range(10):
+        assert healer.observe(i * S, LossMeasured("a-b", "b", 0.19)) == []
+    decided = [d for i in range(10, 13) for d in healer.observe(i * S, loss(0.15))]
+    assert only(decided).cost_factor == 1.25
 
 
 def test_the_cost_is_restored_after_calm_and_the_attempt_has_succeeded(healer: Healer) -> None:
@@ -334,6 +352,10 @@ def test_losing_a_quarantined_link_does_not_cancel_its_release(healer: Healer) -
     healer.observe(3 * S, ChannelLost("a-b", "b", "quarantined"))
     actions = [d.action for _, d in run_deadlines(healer, 12 * S)]
     assert Action.RE_AUTHENTICATE in actions
+
+
+def loss(loss_ratio: float) -> LossMeasured:
+    return LossMeasured("a-b", "b", loss_ratio)
 
 
 def refused(link: str = "a-b", by_peer: bool = False) -> SessionRefused:
