@@ -50,7 +50,7 @@ def _check_pick(pick: int | str) -> int | str:
 
 
 Pick = Annotated[
-    int | str,
+    Annotated[int, Field(strict=True)] | str,
     Field(description="how many of the matches: a number, a percentage, or all"),
     AfterValidator(_check_pick),
 ]
