@@ -61,6 +61,7 @@ class LeaseEnd:
         "_heard",
         "_highest",
         "_interval_ns",
+        "_key",
         "_last_ns",
         "_lease",
         "_lease_order",
@@ -101,12 +102,14 @@ class LeaseEnd:
         self.sent = 0  # also the next packet's number; never starts over
         self.refused = 0  # arrived without the channel's key, overtaken or replayed
         self._paused = False
+        self._overdue_send = False
         self._send_token = 0
         self._watch_token = 0
         self._forget()
 
     def _forget(self) -> None:
-        self._channel = 0
+        self._channel = 0  # key that arrivals must carry
+        self._key = 0  # key that packets are sent with
         self._lease: Lease | None = None
         self._interval_ns = 0
         self._multiplier = 1
@@ -125,7 +128,6 @@ class LeaseEnd:
         self._detection_ns = 0
         self._silent = False
         self._expired = False
-        self._overdue_send = False
         self._overdue_watch = False
 
     def join(self, peer: LeaseEnd) -> None:
@@ -135,16 +137,16 @@ class LeaseEnd:
 
     # The sending half.
 
-    def open(self, channel: int) -> None:
-        """A channel with this serial number has just given both ends a key."""
-        self.close()
+    def listen(self, channel: int) -> None:
+        """Believe what carries the key of this channel only; nothing at 0."""
+        self._watch_token += 1
         self._channel = channel
-
-    def close(self) -> None:
-        """The key is gone: nothing is sent, and what arrives is not believed."""
-        self.keep_alive(None)
-        self._channel = 0
         self._forget_heard()
+
+    def speak(self, channel: int) -> None:
+        """Send with the key of this channel from now on; nothing at 0."""
+        self.keep_alive(None)
+        self._key = channel
 
     def keep_alive(self, lease: Lease | None) -> None:
         """Start, replace or stop; see `Effects.keep_alive`."""
@@ -152,10 +154,11 @@ class LeaseEnd:
         self._lease = lease
         if lease is None:
             self._send_token += 1
+            self._overdue_send = False
             self._watch_token += 1
             self._detection_ns = 0
             return
-        if not self._channel:
+        if not self._key:
             self._lease = None
             return
         now_ns: int = self._clock._now  # type: ignore[assignment]
@@ -168,7 +171,7 @@ class LeaseEnd:
         flight = self._flight
         if (
             flight is None
-            or flight.channel != self._channel
+            or flight.channel != self._key
             or old is None
             or (lease.content.epoch != old.content.epoch)
         ):
@@ -186,7 +189,7 @@ class LeaseEnd:
             self._older.append(self._flight)
             if len(self._older) > _MAX_OLDER:
                 del self._older[: _MAX_OLDER // 2]
-        self._flight = Flight(content, self._channel, self.sent)
+        self._flight = Flight(content, self._key, self.sent)
 
     def _schedule_send(self, at_ns: int) -> None:
         self._send_token += 1
@@ -340,7 +343,7 @@ class LeaseEnd:
 
     def reset(self) -> None:
         """The process is gone and what it knew with it."""
-        self.keep_alive(None)
+        self.speak(0)
         self._paused = False
         self._forget()
 
@@ -348,8 +351,8 @@ class LeaseEnd:
 
     def settle(self, channel: int, lease: Lease, phase: float) -> None:
         """Be in the middle of sending `lease`, `phase` in [0, 1) of the way to the next packet."""
-        self.close()
-        self._channel = channel
+        self.listen(channel)
+        self.speak(channel)
         self._lease = lease
         self._interval_ns = lease.transmit_interval_ns
         self._multiplier = lease.content.detect_multiplier

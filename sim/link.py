@@ -250,6 +250,10 @@ class Direction:
         del self._impairments[owner]
         self._update(now_ns)
 
+    def is_held_by(self, owner: Owner) -> bool:
+        """The owner's block or impairment is in force."""
+        return owner in self._blocks or owner in self._impairments
+
     def set_carrier(self, now_ns: int, carrier: bool) -> None:
         """Losing carrier also loses what was held and queued."""
         self.carrier = carrier
@@ -287,6 +291,10 @@ class Link:
     def carrier(self) -> bool:
         """Physical state of both ends."""
         return not self._down
+
+    def is_held_by(self, owner: Owner) -> bool:
+        """The owner's cut is in force."""
+        return owner in self._down
 
     def directions(self, which: Literal["forward", "backward", "both"]) -> list[Direction]:
         """The directions an action names, forward first."""

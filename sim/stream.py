@@ -296,7 +296,7 @@ class StreamEnd:
             neighbour, fault = self._user.neighbour_fault()
             if fault is not None:
                 self._reset_peer(f"refused by neighbour: {fault}")
-                self._fail(f"refused: {fault}")
+                self._fail(f"neighbour not believed: {fault}")
                 return
             self._backoff = 0
             self.state = State.OPEN
