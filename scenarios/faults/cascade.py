@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-import networkx as nx
 from pydantic import Field
 
 from x0mesh.scenarios.actions import NodeStop
 from x0mesh.scenarios.faults.base import Fault, FaultContext, TargetKind, fault
 from x0mesh.scenarios.faults.node import Restart
+from x0mesh.scenarios.path_load import PathLoads
 from x0mesh.scenarios.plan import Step
-from x0mesh.scenarios.topology import Topology
 from x0mesh.scenarios.units import Duration, Ratio
 
 MAX_NODES = 2000
@@ -41,43 +40,24 @@ class CascadeOverload(Fault):
 
     def steps(self, context: FaultContext) -> tuple[Step, ...]:
         if len(context.topology.nodes) > MAX_NODES:
-            raise ValueError(f"betweenness of more than {MAX_NODES} nodes takes too long")
-        graph = cost_graph(context.topology)
-        capacity = {node: (1 + self.tolerance) * load for node, load in betweenness(graph).items()}
+            raise ValueError(f"load on more than {MAX_NODES} nodes takes too long to compute")
+        loads = PathLoads(context.topology)
+        capacity = {
+            node: (1 + self.tolerance) * load for node, load in loads.without(set()).items()
+        }
         failing = list(context.nodes)
+        gone: set[str] = set()
         steps: list[Step] = []
         for wave in range(self.waves):
             at_ns = wave * self.step
             if not failing or at_ns >= context.duration_ns:
                 break
             steps += [Step(at_ns, NodeStop(node, self.restart)) for node in failing]
-            graph.remove_nodes_from(failing)
+            gone.update(failing)
             # Loads are sums of fractions; equal loads must not differ by rounding.
             failing = [
                 node
-                for node, load in betweenness(graph).items()
+                for node, load in loads.without(gone).items()
                 if load > capacity[node] * (1 + 1e-9)
             ]
         return tuple(steps)
-
-
-def cost_graph(topology: Topology) -> nx.DiGraph[str]:
-    """Directed, edge attribute `cost`: the least of parallel links."""
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    graph.add_nodes_from(topology.nodes)
-    for link in topology.links.values():
-        for source, target, cost in (
-            (link.a, link.b, link.cost_forward),
-            (link.b, link.a, link.cost_backward),
-        ):
-            known = graph.get_edge_data(source, target, {}).get("cost", cost)
-            graph.add_edge(source, target, cost=min(known, cost))
-    return graph
-
-
-def betweenness(graph: nx.DiGraph[str]) -> dict[str, float]:
-    """Ordered pairs whose least-cost paths touch the node, ties shared."""
-    load: dict[str, float] = nx.betweenness_centrality(
-        graph, weight="cost", normalized=False, endpoints=True
-    )
-    return load

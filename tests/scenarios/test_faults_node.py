@@ -4,7 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
+import networkx as nx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from x0mesh.scenarios.actions import LinkDown, NodeDrain, NodePause, NodeSlow, NodeStop
@@ -12,6 +15,7 @@ from x0mesh.scenarios.draws import stream
 from x0mesh.scenarios.faults import FAULTS
 from x0mesh.scenarios.faults.churn import Stay
 from x0mesh.scenarios.impairment import Impairment
+from x0mesh.scenarios.path_load import PathLoads
 from x0mesh.scenarios.plan import LinkPlan, NodePlan, Step
 from x0mesh.scenarios.topology import Topology
 
@@ -236,3 +240,31 @@ def test_waves_beyond_the_faults_end_do_not_happen(steps_of: Any) -> None:
         duration_ns=S,
     )
     assert len(steps) == 1
+
+
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(st.data())
+def test_loads_are_the_betweenness_of_the_cheapest_paths(data: st.DataObject) -> None:
+    """Against networkx, with ties, parallel links, one-way costs and unconnected parts."""
+    count = data.draw(st.integers(2, 9))
+    topology = Topology()
+    for i in range(count):
+        topology.nodes[f"n{i}"] = NodePlan(f"n{i}")
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_nodes_from(topology.nodes)
+    end, cost = st.integers(0, count - 1), st.integers(1, 4)
+    for k, (a, b, there, back) in enumerate(
+        data.draw(st.lists(st.tuples(end, end, cost, cost), max_size=20))
+    ):
+        if a == b:
+            continue
+        link = LinkPlan(f"l{k}", f"n{a}", f"n{b}", Impairment(), Impairment(), there, back)
+        topology.links[link.name] = link
+        for u, v, c in ((link.a, link.b, there), (link.b, link.a, back)):
+            graph.add_edge(u, v, cost=min(c, graph.get_edge_data(u, v, {}).get("cost", c)))
+    gone = data.draw(st.sets(st.sampled_from(list(topology.nodes)), max_size=count - 1))
+    graph.remove_nodes_from(gone)
+    expected = dict.fromkeys(graph, 0.0)
+    if len(graph) > 1:
+        expected = nx.betweenness_centrality(graph, weight="cost", normalized=False, endpoints=True)
+    assert PathLoads(topology).without(gone) == pytest.approx(expected)
