@@ -91,7 +91,7 @@ def _known_fields(value: dict[str, Any]) -> dict[str, Any]:
     for name in value:
         if name not in events.FIELDS:
             hint = did_you_mean(name, list(events.FIELDS))
-            raise ValueError(f"events have no field '{name}'{hint}")
+            raise mistakes(value, ((name,), f"events have no field '{name}'{hint}"))
     return value
 
 

@@ -19,7 +19,13 @@ from x0mesh.scenarios.fields import ENGINES
 from x0mesh.scenarios.json_schema import json_schema
 from x0mesh.scenarios.key_hints import key_hint
 from x0mesh.scenarios.model import SCHEMA, Scenario
-from x0mesh.scenarios.parameters import Overrides, Substitution, expand_sweep, parse_sets
+from x0mesh.scenarios.parameters import (
+    Overrides,
+    Substitution,
+    expand_sweep,
+    parse_sets,
+    referenced,
+)
 from x0mesh.scenarios.plan import EngineName
 from x0mesh.scenarios.problems import Problem, ScenarioError
 from x0mesh.scenarios.registry import did_you_mean
@@ -124,6 +130,7 @@ class _Loading:
     used: dict[Path, tuple[str, ...]] = field(default_factory=dict)
     set_paths: list[Path] = field(default_factory=list)
     set_parameters: set[str] = field(default_factory=set)
+    referenced: set[str] = field(default_factory=set)
 
     def scenario(self, sets: dict[str, str], seeds: dict[EngineName, int]) -> Scenario:
         self._override(sets, seeds)
@@ -153,6 +160,7 @@ class _Loading:
         self.problems.append(self.positions.problem(path, message, key))
 
     def _override(self, sets: dict[str, str], seeds: dict[EngineName, int]) -> None:
+        self.referenced = referenced(self.raw)
         overrides = Overrides(self.raw, self.positions, SECTIONS)
         overrides.apply(sets)
         overrides.apply({f"run.seeds.{engine}": str(n) for engine, n in seeds.items()})
@@ -161,11 +169,13 @@ class _Loading:
 
     def _substitute(self) -> None:
         params = self.raw.get("params")
-        substitution = Substitution(params if isinstance(params, dict) else {})
+        substitution = Substitution(params if isinstance(params, dict) else {}, self.referenced)
         self.raw = substitution.run(self.raw)
         self.used = substitution.used
         for path, message in substitution.problems:
-            self.problems.append(self.positions.problem(path, message, key=len(path) == 2))
+            self.problems.append(self.positions.problem(path, message))
+        for path, message in substitution.key_problems:
+            self.problems.append(self.positions.problem(path, message, key=True))
 
     def _validated(self) -> tuple[Scenario | None, dict[str, list[int]]]:
         """The scenario without what could not be read, and where its list entries stood."""
@@ -196,7 +206,8 @@ class _Loading:
                 self._problem(path, f"unknown key '{path[-1]}'{hint}", key=True)
             case "missing":
                 word = tuple(error["loc"])[-1]
-                self._problem((*path, word), f"{word} is missing")
+                what = "an entry" if isinstance(word, int) else word
+                self._problem((*path, word), f"{what} is missing")
             case _:
                 self._problem(path, message[:1].lower() + message[1:])
 

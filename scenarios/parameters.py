@@ -149,6 +149,11 @@ class Overrides:
                 return
             if isinstance(here, dict) and here.get(step) is None:
                 here[step] = {}
+                self.positions.values[*path, step] = self.positions.keys[*path, step] = (
+                    label,
+                    1,
+                    1,
+                )
             here = here[step]
             path = (*path, step)
 
@@ -185,20 +190,32 @@ def _paths(value: Any, path: Path) -> list[Path]:
     return [path, *(p for step, item in inside for p in _paths(item, (*path, step)))]
 
 
-class Substitution:
-    """Replaces `${name}` everywhere but under `params`; `used` maps paths to parameters."""
+def referenced(raw: Mapping[str, Any]) -> set[str]:
+    """Names of all parameters that stand anywhere but under `params`."""
+    substitution = Substitution({}, set())
+    substitution.run(dict(raw))
+    return substitution.named
 
-    def __init__(self, params: Mapping[str, Any]) -> None:
+
+class Substitution:
+    """Replaces `${name}` everywhere but under `params`; `used` maps paths to parameters.
+
+    `needed`: parameters that count as used although `--set` replaced what used them.
+    """
+
+    def __init__(self, params: Mapping[str, Any], needed: set[str]) -> None:
         self.params = params
+        self.named = set(needed)
         self.used: dict[Path, tuple[str, ...]] = {}
         self.problems: list[tuple[Path, str]] = []
+        self.key_problems: list[tuple[Path, str]] = []
 
     def run(self, raw: dict[str, Any]) -> dict[str, Any]:
-        """A new mapping; mistakes are in `problems`."""
+        """A new mapping; mistakes are in `problems` and, about keys, in `key_problems`."""
         for name, value in self.params.items():
             if not _NAME.fullmatch(name):
                 text = f"'{name}' is no parameter name: letters, digits, _ and -"
-                self.problems.append((("params", name), text))
+                self.key_problems.append((("params", name), text))
             for path in _paths(value, ("params", name)):
                 if isinstance(at := _at(raw, path), str) and "${" in at:
                     text = "a parameter cannot refer to another one"
@@ -207,11 +224,10 @@ class Substitution:
             key: value if key == "params" else self._replace(value, (key,))
             for key, value in raw.items()
         }
-        named = {name for names in self.used.values() for name in names}
         for name in self.params:
-            if name not in named:
+            if name not in self.named:
                 text = f"parameter '{name}' is used nowhere (write ${{{name}}} where it belongs)"
-                self.problems.append((("params", name), text))
+                self.key_problems.append((("params", name), text))
         return result
 
     def _replace(self, value: Any, path: Path) -> Any:
@@ -230,6 +246,7 @@ class Substitution:
         return text
 
     def _parameter(self, name: str, path: Path) -> Any:
+        self.named.add(name)
         if name not in self.params:
             hint = did_you_mean(name, list(self.params))
             self.problems.append((path, f"unknown parameter '{name}'{hint}"))
