@@ -13,11 +13,13 @@ Syntax = Literal["xml", "json", "yaml"]
 class ImportFormat:
     """A format's docstring is its page in the documentation.
 
+    `general` formats are asked last, because they recognise what others write as well.
     A document is what the syntax makes of the file: parsed JSON or YAML, or the bytes of XML.
     """
 
     kind: ClassVar[str]
     syntax: ClassVar[Syntax]
+    general: ClassVar[bool] = False
 
     def recognises(self, document: Any) -> bool:
         """Whether a document looks like this format; asked in order of registration."""

@@ -39,7 +39,7 @@ class GraphMl(ImportFormat):
     syntax: ClassVar[Syntax] = "xml"
 
     def recognises(self, document: Any) -> bool:
-        return re.search(rb"<(\w+:)?graphml[\s>]", document[:4096]) is not None
+        return re.search(rb"<(\w+:)?graphml[\s/>]", document[:4096]) is not None
 
     def read(self, document: Any) -> FileNetwork:
         return _Reader().read(document)

@@ -36,6 +36,7 @@ class NodeLink(ImportFormat):
 
     kind: ClassVar[str] = "node-link"
     syntax: ClassVar[Syntax] = "json"
+    general: ClassVar[bool] = True
 
     def recognises(self, document: Any) -> bool:
         if not isinstance(document, dict) or not isinstance(document.get("nodes"), list):

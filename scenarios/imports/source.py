@@ -130,7 +130,7 @@ def format_of(document: Any, syntax: Syntax, wanted: str | None) -> ImportFormat
         if not found.recognises(document):
             raise TopologyFileError(f"is not {wanted}")
         return found
-    for name in FORMATS:
+    for name in sorted(FORMATS, key=lambda name: FORMATS[name].general):
         candidate = FORMATS[name]()
         if candidate.syntax == syntax and candidate.recognises(document):
             return candidate
