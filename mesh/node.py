@@ -92,7 +92,6 @@ class Node:
         self._overload = False
         self._is_leaving = False
         self._is_resuming = False
-        self._carrier_reason: str | None = None
         self._observations: list[Observation] = []
         self._condemned: list[tuple[str, str]] = []
         self._check_armed_ns: int | None = None
@@ -206,10 +205,6 @@ class Node:
         """Carrier lost: the session is Down at once. A dial under way is still answered."""
         at = self._links[link]
         if at.adjacency.state is not AdjacencyState.DOWN:
-            self._carrier_reason = reason
-            at.session.path_down(now)
-            self._carrier_reason = None
-        if at.adjacency.state is not AdjacencyState.DOWN:  # the session was not Up
             self._lost(now, at, CarrierLost(link, at.peer), reason, close=True)
         self._settle(now)
 
@@ -352,12 +347,11 @@ class Node:
 
     def _session_down(self, now: int, link: str, diagnostic: str) -> None:
         at = self._links[link]
-        if self._carrier_reason is not None:
-            self._lost(now, at, CarrierLost(link, at.peer), self._carrier_reason, close=True)
-        else:
-            missed = self.config.liveness.multiplier if diagnostic == TIME_EXPIRED else 0
-            cause = SessionDown(link, at.peer, diagnostic, missed)
-            self._lost(now, at, cause, diagnostic, close=True)
+        if at.adjacency.state is AdjacencyState.DOWN:
+            return  # we ended it
+        missed = self.config.liveness.multiplier if diagnostic == TIME_EXPIRED else 0
+        cause = SessionDown(link, at.peer, diagnostic, missed)
+        self._lost(now, at, cause, diagnostic, close=True)
 
     def _adjacency_full(self, now: int, link: str) -> None:
         at = self._links[link]
@@ -401,7 +395,10 @@ class Node:
         if at.is_advertised:
             at.is_advertised = False
             self._link_state.news(now, bad=True, reason=f"link {link} down")
-        at.session.stop(now)
+        if isinstance(cause, CarrierLost):
+            at.session.path_down(now)
+        else:
+            at.session.stop(now)
         if close:
             self._effects.close(link, reason)
         self._emit(events.SESSION_CLOSED, link, at.peer, reason=reason)
