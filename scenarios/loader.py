@@ -229,9 +229,10 @@ def _prune(data: dict[str, Any], origin: dict[str, list[int]], locs: list[tuple[
     """Leaves out what is wrong, so that the rest can be checked; False: nothing is left to do."""
     dropped = False
     entries = {loc[:2] for loc in locs if len(loc) > 1 and isinstance(data.get(loc[0]), list)}
-    for section, index in sorted(entries, key=lambda e: (e[0], -e[1])):
-        data[section] = [item for i, item in enumerate(data[section]) if i != index]
-        origin[section] = [at for i, at in enumerate(origin[section]) if i != index]
+    for section in sorted({section for section, _ in entries}):
+        kept = [i for i in range(len(data[section])) if (section, i) not in entries]
+        data[section] = [data[section][i] for i in kept]
+        origin[section] = [origin[section][i] for i in kept]
         dropped = True
     for section in dict.fromkeys(loc[0] for loc in locs if loc and loc[:2] not in entries):
         if section in data and section not in ("schema", "name", "topology"):
