@@ -209,9 +209,9 @@ def test_a_partition_is_told_once_and_again_after_it_healed(healer: Healer) -> N
 def test_a_lossy_link_is_made_dearer_before_it_dies(healer: Healer) -> None:
     decision = only(healer.observe(0, LossMeasured("a-b", "b", 0.25)))
     assert decision.action is Action.COST_OUT
-    assert decision.cost_factor == healer.cost_factor("a-b") == 1.5
+    assert decision.cost_factor == healer.cost_factor("a-b") == 16.0
     assert decision.reason == (
-        "link a-b: 25.0% of keep-alives lost; cost raised from 1 to 1.5 times its own"
+        "link a-b: 25.0% of keep-alives lost; cost raised from 1 to 16 times its own"
     )
 
 
@@ -227,7 +227,7 @@ def test_loss_just_under_a_step_is_no_reason_to_be_cheaper(healer: Healer) -> No
     for i in range(10):
         assert healer.observe(i * S, LossMeasured("a-b", "b", 0.19)) == []
     decided = [d for i in range(10, 13) for d in healer.observe(i * S, loss(0.15))]
-    assert only(decided).cost_factor == 1.25
+    assert only(decided).cost_factor == 8.0
 
 
 def test_the_cost_is_restored_after_calm_and_the_attempt_has_succeeded(healer: Healer) -> None:
@@ -245,15 +245,15 @@ def test_a_grey_link_that_dies_proves_the_cost_out_in_vain(healer: Healer) -> No
     settled = {a.action: a.outcome for a in healer.knowledge.attempts}
     assert settled[Action.COST_OUT] is Outcome.FAILED
     healer.observe(2 * S, AdjacencyFull("a-b", "b"))
-    assert healer.cost_factor("a-b") == 2.0
+    assert healer.cost_factor("a-b") == STEPS[-1]
 
 
 def test_ordinary_loss_costs_nothing_and_total_loss_the_most() -> None:
     assert cost_factor(0.0) == cost_factor(0.049) == 1.0
-    assert cost_factor(0.05) == 1.25
-    assert cost_factor(0.5) == 2.0
+    assert cost_factor(0.05) == 2.0
+    assert cost_factor(0.1) == 4.0
     assert cost_factor(1.0) == STEPS[-1]
-    assert expected_transmissions(0.2) == pytest.approx(1.25)
+    assert expected_transmissions(0.05) == pytest.approx(1.0 / 0.95**8)
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
