@@ -330,10 +330,10 @@ def test_a_parallel_link_takes_over_and_its_neighbour_counts_as_one(
     assert bench.installed == {}
 
 
-@settings(derandomize=True, max_examples=30, deadline=None)
-@given(seed=st.integers(0, 2**32))
+@settings(derandomize=True, max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32), repairs=st.booleans())
 def test_routes_kept_over_changes_equal_routes_computed_afresh(
-    make_graph: Callable[..., Graph], random_links: Callable[..., list], seed: int
+    make_graph: Callable[..., Graph], random_links: Callable[..., list], seed: int, repairs: bool
 ) -> None:
     source = random.Random(seed)
     store = GraphStore()
@@ -342,7 +342,7 @@ def test_routes_kept_over_changes_equal_routes_computed_afresh(
         (a, b, f"{name}/{i}", there, back) for i, (a, b, name, there, back) in enumerate(links)
     ]
     graph = whole = make_graph(store, links)
-    bench = Bench(store, "n0", config=SpfConfig(local_delay_ns=0))
+    bench = Bench(store, "n0", repairs=repairs, config=SpfConfig(local_delay_ns=0))
     bench.router.resume(0, graph, links_of(graph, "n0"))
     for now in range(1, 25):
         name = source.choice(whole.nodes)
@@ -364,5 +364,5 @@ def test_routes_kept_over_changes_equal_routes_computed_afresh(
             [(n, graph.advertisement(n), graph.is_overloaded(n)) for n in reversed(graph.nodes)],
         )
         finder = RouteFinder(private, copy, "n0")
-        afresh = {name: finder.route(name) for name in copy.nodes}
+        afresh = {name: finder.route(name, repairs) for name in copy.nodes}
         assert bench.installed == {name: route for name, route in afresh.items() if route}
