@@ -1,6 +1,8 @@
 """From Records to verdicts and files; reads Plans and Records only, whichever engine ran."""
 
 from x0mesh.reports.checks import Finding, Verdict
+from x0mesh.reports.html import write_html
+from x0mesh.reports.index import write_index
 from x0mesh.reports.result import Environment
 from x0mesh.reports.run_folder import load_run, write_run
 from x0mesh.reports.store import RunFolderError
@@ -16,5 +18,7 @@ __all__ = [
     "exit_code",
     "judge",
     "load_run",
+    "write_html",
+    "write_index",
     "write_run",
 ]

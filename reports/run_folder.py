@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from x0mesh.reports import files
+from x0mesh.reports.html import write_html
 from x0mesh.reports.junit import junit
 from x0mesh.reports.result import Environment, result, to_text
 from x0mesh.reports.store import read_records, read_scenario, write_records
@@ -31,6 +32,7 @@ def write_run(
     if "events" in scenario.report.keep:
         write_records(folder, plans, records)
     files.write_text(folder / "junit.xml", junit(scenario, judgement))
+    write_html(folder / "report.html", scenario, plans, records, judgement, environment)
     document = result(scenario, records, judgement, environment)
     files.write_text(folder / "result.json", to_text(document))
 

@@ -26,7 +26,7 @@ from x0mesh.scenarios.yaml_reader import Positions
 
 FORMAT: Final = "x0mesh.replications/1"
 
-_KEYS = [("engine", pa.dictionary(pa.int8(), pa.string())), ("seed", pa.int64())]
+_KEYS = [("engine", pa.dictionary(pa.int32(), pa.string())), ("seed", pa.int64())]
 _WORD = pa.dictionary(pa.int32(), pa.string())
 
 EVENTS: Final = pa.schema(
@@ -115,17 +115,22 @@ def _write(
     """One row group a replication."""
     with (
         replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        pq.ParquetWriter(
+            temporary,
+            schema,
+            compression="zstd",
+            use_dictionary=[kind.name for kind in schema if pa.types.is_dictionary(kind.type)],
+            column_encoding={
+                kind.name: "DELTA_BINARY_PACKED" for kind in schema if kind.type == pa.int64()
+            },
+        ) as writer,
     ):
         for record in records:
             content = columns(record)
             n = len(content[0])
-            keys = [
-                pa.array(np.full(n, record.engine, dtype=object), pa.string()),
-                pa.array(np.full(n, record.seed, dtype=np.int64)),
-            ]
+            keys = [_repeated([record.engine], [n]), np.full(n, record.seed, dtype=np.int64)]
             arrays = [
-                pa.array(column, _plain(kind.type)).cast(kind.type)
+                _array(column, kind.type)
                 for column, kind in zip([*keys, *content], schema, strict=True)
             ]
             table = pa.Table.from_arrays(arrays, schema=schema)
@@ -133,8 +138,18 @@ def _write(
                 writer.write_table(table, row_group_size=n)
 
 
-def _plain(kind: pa.DataType) -> pa.DataType:
-    return pa.string() if pa.types.is_dictionary(kind) else kind
+def _array(column: Any, kind: pa.DataType) -> pa.Array:
+    if isinstance(column, pa.Array):
+        return column.cast(kind)
+    if pa.types.is_dictionary(kind):
+        return pa.array(column, pa.string()).cast(kind)
+    return pa.array(column, kind)
+
+
+def _repeated(words: Sequence[str], counts: Sequence[int]) -> pa.Array:
+    """Each word so many times in a row."""
+    indices = np.repeat(np.arange(len(words), dtype=np.int32), counts)
+    return pa.DictionaryArray.from_arrays(pa.array(indices), pa.array(words, pa.string()))
 
 
 def _event_columns(record: Record) -> Columns:
@@ -143,9 +158,8 @@ def _event_columns(record: Record) -> Columns:
 
 def _probe_columns(record: Record) -> Columns:
     flows = record.flows
-    names = [name for flow in flows for name in [flow.name] * len(flow.sent_ns)]
     return [
-        names,
+        _repeated([flow.name for flow in flows], [len(flow.sent_ns) for flow in flows]),
         _joined((flow.sent_ns for flow in flows), np.int64),
         _joined((flow.latency_ns for flow in flows), np.int64),
     ]
@@ -154,7 +168,7 @@ def _probe_columns(record: Record) -> Columns:
 def _series_columns(record: Record) -> Columns:
     found = record.series
     return [
-        [name for one in found for name in [one.metric] * len(one.t_ns)],
+        _repeated([one.metric for one in found], [len(one.t_ns) for one in found]),
         _joined((one.t_ns for one in found), np.int64),
         _joined((one.values for one in found), np.float64),
     ]

@@ -169,10 +169,18 @@ def judge(
         faults,
         summarize(engines, evidence),
         _notes(scenario, plans, seen),
-        f"{prefix} --engine {engines[0]} --seed {records[0].seed}" if records else prefix,
+        _replay(prefix, checks, records),
     )
     _overall(judgement)
     return judgement
+
+
+def _replay(prefix: str, checks: Sequence[CheckVerdict], records: Sequence[Record]) -> str:
+    """Of the first failed check if one has a seed, else of the first replication."""
+    failed = [check.replay for check in checks if check.verdict == "fail" and check.replay]
+    if failed or not records:
+        return failed[0] if failed else prefix
+    return f"{prefix} --engine {records[0].engine} --seed {records[0].seed}"
 
 
 def _completed(seen: Observation) -> bool:

@@ -155,7 +155,7 @@ Builder = Callable[..., Built]
 ScenarioOf = Callable[..., Scenario]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bench() -> Any:
     """The constants and builders above, for tests (which cannot import a conftest)."""
 
@@ -169,7 +169,7 @@ def bench() -> Any:
     return Bench
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scenario_of() -> ScenarioOf:
     """A scenario with these sections on a small topology."""
 
