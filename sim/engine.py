@@ -50,6 +50,9 @@ MAX_STATES_IN_FULL: Final = 200
 
 PHASE_RANK: Final = 0
 
+SHORTEST_SVID_NS: Final = 100_000_000
+"""Shorter lives are renewed as if they were this long: an authority has a limit."""
+
 Stop = Callable[[], str | None]
 Progress = Callable[[float], None]
 
@@ -253,7 +256,8 @@ class Engine(LinkWatcher):
         """SVIDs are renewed at half their life, give or take a twentieth of it."""
         serial = self._serials[name]
         draw = self.streams.uniform(name, "svid renewal", serial)
-        delay_ns = round(self.plan.identity.svid_ttl_ns * (0.45 + 0.1 * draw))
+        ttl_ns = max(self.plan.identity.svid_ttl_ns, SHORTEST_SVID_NS)
+        delay_ns = round(ttl_ns * (0.45 + 0.1 * draw))
         order = Clock.order(NODE, len(self.hosts) + place) + serial
         self.clock.push(self.clock.now_ns + delay_ns, order, self._renewal_due, (name, place))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final, Literal, Protocol
 
 from x0mesh.mesh.codec import encode
@@ -206,7 +207,6 @@ class Host:
         self.interfaces: dict[str, Interface] = {}
         self.node: Node
         self.boot_epoch = 0
-        self.slowed = 0  # inputs delayed by a slow fault
         self.settling = False  # effects of a converged start are taken over in mid-course
         self._make_node = make_node
         self._clock = world.clock
@@ -225,6 +225,7 @@ class Host:
         self._slow: dict[Owner, float] = {}
         self._drains: set[Owner] = set()
         self._factor = 1.0
+        self._slowed = 0
         self._sized: tuple[Message | None, int] = (None, 0)
 
     # Life
@@ -327,17 +328,30 @@ class Host:
         if self._stalled:
             self._stalled = False
             self._complete(self._lives)
+        elif self._busy is None and self._inputs:
+            self._begin(*self._inputs.popleft())
         return True
 
     def slow(self, owner: Owner, factor: float) -> None:
-        """Multiply service times."""
+        """Multiply service times, and so delay keep-alives by what sending them takes longer."""
         self._slow[owner] = factor
-        self._factor = _product(self._slow.values())
+        self._set_pace()
 
     def quicken(self, owner: Owner) -> None:
         """Take one slowing back."""
         del self._slow[owner]
-        self._factor = _product(self._slow.values())
+        self._set_pace()
+
+    def _set_pace(self) -> None:
+        self._factor = prod(self._slow.values(), start=1.0)
+        lag_ns = round(self.service.event_ns * (self._factor - 1.0))
+        for interface in self.interfaces.values():
+            interface.lease.lag_ns = max(0, lag_ns)
+
+    @property
+    def slowed(self) -> int:
+        """Inputs and keep-alives that slowness delayed."""
+        return self._slowed + sum(i.lease.lagged for i in self.interfaces.values())
 
     def drain(self, owner: Owner) -> None:
         """Ask the node to ask others not to transit it."""
@@ -379,7 +393,7 @@ class Host:
     def _begin(self, service_ns: int, handle: Callable[..., None], tag: int, argument: Any) -> None:
         self._busy = (handle, tag, argument)
         if self._factor != 1.0:
-            self.slowed += 1
+            self._slowed += 1
             service_ns = round(service_ns * self._factor)
         self._order += 1
         clock = self._clock
@@ -466,10 +480,3 @@ class Host:
 
     def emit(self, event: ProtocolEvent) -> None:
         self.world.record(self.name, event)
-
-
-def _product(factors: Any) -> float:
-    product = 1.0
-    for factor in factors:
-        product *= factor
-    return product

@@ -81,6 +81,8 @@ class LeaseEnd:
         "_user",
         "_watch_entry",
         "_watch_token",
+        "lag_ns",
+        "lagged",
         "refused",
         "sent",
     )
@@ -101,6 +103,8 @@ class LeaseEnd:
         self._arrive_at_peer = self._arrive
         self.sent = 0  # also the next packet's number; never starts over
         self.refused = 0  # arrived without the channel's key, overtaken or replayed
+        self.lag_ns = 0  # what a slow process takes longer to send
+        self.lagged = 0
         self._paused = False
         self._overdue_send = False
         self._send_token = 0
@@ -208,7 +212,7 @@ class LeaseEnd:
         n = self.sent
         self.sent = n + 1
         out = self._out
-        if out.plain:
+        if out.plain and not self.lag_ns:
             self._arrival_order += 1
             clock.push(now_ns + out.delay_ns, self._arrival_order, self._arrive_at_peer, n)
         else:
@@ -219,6 +223,9 @@ class LeaseEnd:
         clock.push(now_ns + gap_ns, self._lease_order, self._send_entry, token)
 
     def _send_through(self, now_ns: int, n: int) -> None:
+        if self.lag_ns:
+            self.lagged += 1
+            now_ns += self.lag_ns
         arrives_ns = self._out.transit(now_ns, _PACKET_BYTES, self._packets, n)
         if arrives_ns >= 0:
             self._arrival_order += 1
