@@ -53,7 +53,8 @@ class Finding:
 
     `n` counts what `statistic` is over (samples, or replications for never, always, sometimes).
     `counterexamples` are seeds that alone refute the check, with what happened. `seconds` is
-    the time of the worst one within its replication.
+    the time of the worst one within its replication. `at_least`: censored samples make
+    `statistic` a lower bound.
     """
 
     verdict: Verdict
@@ -65,6 +66,7 @@ class Finding:
     relation: statistics.Relation | None = None
     worst_seed: int | None = None
     seconds: float | None = None
+    at_least: bool = False
     counterexamples: dict[int, str] = field(default_factory=dict)
 
 
@@ -123,6 +125,7 @@ def _statistic(
         limit=limit,
         worst_seed=worst.seed,
         seconds=None if sample.t_ns is None else sample.t_ns / 1e9,
+        at_least=least != most,
     )
     if censored:
         finding.reason += f"; {count(censored, 'sample')} never came to an end (censored)"

@@ -148,7 +148,7 @@ def _measured(check: CheckVerdict, unit: str) -> str:
         return f"held in {figure(value, 'ratio')}"
     if check.kind == "sometimes":
         return f"in {figure(value, 'ratio')}"
-    return figure(value, unit)
+    return f"≥ {figure(value, unit)}" if check.finding.at_least else figure(value, unit)
 
 
 def _asked(stated: Check | SteadyState | None, unit: str) -> str:

@@ -123,10 +123,8 @@ def _likeness(event: Event) -> str:
 
 
 def _line(row: Row, start_ns: int) -> Line:
-    first, last = (row.first_ns - start_ns) / 1e9, (row.last_ns - start_ns) / 1e9
-    when = f"+{figure(first, 's')}"
-    if row.last_ns - row.first_ns >= 1_000_000:
-        when += f" … {figure(last, 's')}"
+    first, last = (figure((t - start_ns) / 1e9, "s") for t in (row.first_ns, row.last_ns))
+    when = f"+{first}" if first == last else f"+{first} … {last}"
     return Line(when, TOLD[row.kind], _where(row), _detail(row), row.kind)
 
 
