@@ -10,6 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Final, Generic, TypeVar
 
@@ -20,6 +21,7 @@ from x0mesh.mesh.spf import UNREACHABLE, Edge, Edges, full, update
 
 _BITS: Final = 6
 _CHUNK: Final = 1 << _BITS
+_MOST_PENDING: Final = 32
 _DIGEST_MASK: Final = (1 << 128) - 1
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -50,29 +52,33 @@ class _Names:
         return number
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """Advertisements and usable edges by index, in chunks that related graphs share."""
+
+    adverts: list[list[_Advertisement | None]]
+    edges: list[list[Edges]]
+    overloaded: frozenset[int]
+
+
 class Graph:
     """Every origin's advertisement and the edges both ends agree on; equal by content.
 
-    Made by `GraphStore` only. Edges are listed by (neighbour, link). Rows live in chunks that a
-    graph shares with its relatives, so that a child costs little and two graphs compare fast.
+    Made by `GraphStore` only. Edges are listed by (neighbour, link). A graph is put together when
+    first read, from the last one that was: most of those that pass while a mesh starts never are.
     """
-
-    __slots__ = ("_adverts", "_edges", "_names", "_nodes", "key", "overloaded")
 
     def __init__(
         self,
         key: int,
         names: _Names,
-        adverts: list[list[_Advertisement | None]],
-        edges: list[list[Edges]],
-        overloaded: frozenset[int],
+        base: _Rows,
+        pending: dict[str, _Advertisement | None],
     ) -> None:
         self.key = key
-        self.overloaded = overloaded
         self._names = names
-        self._adverts = adverts
-        self._edges = edges
-        self._nodes: tuple[str, ...] | None = None
+        self._base = base
+        self._pending = pending
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self.key == other.key
@@ -83,13 +89,16 @@ class Graph:
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._advert(name) is not None
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[str, ...]:
         """Origins with an advertisement, in name order."""
-        if self._nodes is None:
-            rows = zip(self._names.names, chain.from_iterable(self._adverts), strict=False)
-            self._nodes = tuple(sorted(name for name, advert in rows if advert is not None))
-        return self._nodes
+        rows = zip(self._names.names, chain.from_iterable(self._rows.adverts), strict=False)
+        return tuple(sorted(name for name, advert in rows if advert is not None))
+
+    @cached_property
+    def overloaded(self) -> frozenset[int]:
+        """Indices of the nodes that ask not to be transited (RFC 6987)."""
+        return self._rows.overloaded
 
     @property
     def size(self) -> int:
@@ -118,7 +127,7 @@ class Graph:
 
     def number(self, name: str) -> int | None:
         """Index of `name` in distance vectors, or None if it advertises nothing."""
-        return self._names.index[name] if self._advert(name) is not None else None
+        return None if self._advert(name) is None else self._names.index[name]
 
     def name(self, number: int) -> str:
         return self._names.names[number]
@@ -139,11 +148,29 @@ class Graph:
                 if new[offset] is not old[offset] and new[offset] != old[offset]:
                     yield (position << _BITS) + offset
 
+    @cached_property
+    def _edges(self) -> list[list[Edges]]:
+        return self._rows.edges
+
+    @cached_property
+    def _rows(self) -> _Rows:
+        rows = _replace(self._base, self._names, self._pending) if self._pending else self._base
+        self._base, self._pending = rows, {}
+        return rows
+
     def _advert(self, name: str) -> _Advertisement | None:
+        if name in self._pending:
+            return self._pending[name]
         number = self._names.index.get(name)
-        if number is None or number >> _BITS >= len(self._adverts):
+        adverts = self._base.adverts
+        if number is None or number >> _BITS >= len(adverts):
             return None
-        return self._adverts[number >> _BITS][number & (_CHUNK - 1)]
+        return adverts[number >> _BITS][number & (_CHUNK - 1)]
+
+    def _with(self, key: int, replaced: dict[str, _Advertisement | None]) -> Graph:
+        if len(self._pending) + len(replaced) > _MOST_PENDING:
+            return Graph(key, self._names, self._rows, replaced)
+        return Graph(key, self._names, self._base, self._pending | replaced)
 
 
 _NO_EDGES: Final[list[Edges]] = [()] * _CHUNK
@@ -210,7 +237,7 @@ class GraphStore:
 
     def __init__(self, max_graphs: int = 4096, max_labels: int = 8_000_000) -> None:
         self._names = _Names()
-        self._empty = Graph(0, self._names, [], [], frozenset())
+        self._empty = Graph(0, self._names, _Rows([], [], frozenset()), {})
         self._graphs: _Recent[int, Graph] = _Recent(max_graphs)
         self._parsed: _Recent[tuple[str, tuple[Neighbour, ...], bool], _Advertisement] = _Recent(
             4 * max_graphs
@@ -245,20 +272,21 @@ class GraphStore:
         assert graph._names is self._names, "graph of another store"
         latest = {origin: (neighbours, overload) for origin, neighbours, overload in changes}
         key = graph.key
-        replaced: list[tuple[str, _Advertisement | None]] = []
+        replaced: dict[str, _Advertisement | None] = {}
         for origin, (neighbours, overload) in latest.items():
             old = graph._advert(origin)
             new = None if neighbours is None else self._parse(origin, neighbours, overload)
             before, after = old.digest if old else 0, new.digest if new else 0
             if before != after:
                 key += after - before
-                replaced.append((origin, new))
+                self._names.add(origin)
+                replaced[origin] = new
         key &= _DIGEST_MASK
         if not replaced:
             return graph
         child = self._graphs.get(key)
         if child is None:
-            child = self._build(graph, key, replaced)
+            child = graph._with(key, replaced)
             self._graphs.put(key, child)
         return child
 
@@ -338,40 +366,38 @@ class GraphStore:
         self._parsed.put((origin, neighbours, overload), parsed)
         return parsed
 
-    def _build(
-        self, graph: Graph, key: int, replaced: list[tuple[str, _Advertisement | None]]
-    ) -> Graph:
-        adverts, edges = _Rows(graph._adverts, _NO_ADVERTS), _Rows(graph._edges, _NO_EDGES)
-        overloaded = set(graph.overloaded)
-        index = self._names.index
-        for origin, advert in replaced:
-            number = self._names.add(origin)
-            adverts.grow(number)
-            edges.grow(number)
-            adverts[number] = advert
-            (overloaded.add if advert and advert.overload else overloaded.discard)(number)
-            usable: list[Edge] = []
-            for (node, link), cost in advert.links.items() if advert else ():
-                other = index.get(node)
-                theirs = adverts.get(other)
-                back = theirs.links.get((origin, link)) if theirs else None
-                if other is not None and back is not None:
-                    usable.append(Edge(node, link, other, cost, back))
-            mirrored: dict[int, list[Edge]] = {edge.number: [] for edge in edges[number]}
-            for edge in usable:
-                mirror = Edge(origin, edge.link, number, edge.cost_back, edge.cost)
-                mirrored.setdefault(edge.number, []).append(mirror)
-            edges[number] = tuple(usable)
-            for other, mirrors in mirrored.items():
-                kept = [edge for edge in edges[other] if edge.number != number]
-                edges[other] = tuple(sorted(kept + mirrors))
-        return Graph(key, self._names, adverts.chunks, edges.chunks, frozenset(overloaded))
+
+def _replace(rows: _Rows, names: _Names, replaced: Mapping[str, _Advertisement | None]) -> _Rows:
+    adverts, edges = _Draft(rows.adverts, _NO_ADVERTS), _Draft(rows.edges, _NO_EDGES)
+    overloaded = set(rows.overloaded)
+    for origin, advert in replaced.items():
+        number = names.index[origin]
+        adverts.grow(number)
+        edges.grow(number)
+        adverts[number] = advert
+        (overloaded.add if advert and advert.overload else overloaded.discard)(number)
+        usable: list[Edge] = []
+        for (node, link), cost in advert.links.items() if advert else ():
+            other = names.index.get(node)
+            theirs = adverts.get(other)
+            back = theirs.links.get((origin, link)) if theirs else None
+            if other is not None and back is not None:
+                usable.append(Edge(node, link, other, cost, back))
+        mirrored: dict[int, list[Edge]] = {edge.number: [] for edge in edges[number]}
+        for edge in usable:
+            mirror = Edge(origin, edge.link, number, edge.cost_back, edge.cost)
+            mirrored.setdefault(edge.number, []).append(mirror)
+        edges[number] = tuple(usable)
+        for other, mirrors in mirrored.items():
+            kept = [edge for edge in edges[other] if edge.number != number]
+            edges[other] = tuple(sorted(kept + mirrors))
+    return _Rows(adverts.chunks, edges.chunks, frozenset(overloaded))
 
 
 R = TypeVar("R")
 
 
-class _Rows(Generic[R]):
+class _Draft(Generic[R]):
     """A draft of chunked rows: chunks are copied when first written to."""
 
     def __init__(self, chunks: list[list[R]], blank: list[R]) -> None:
