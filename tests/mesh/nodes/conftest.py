@@ -125,6 +125,7 @@ class Network:
         self.seed = seed
         self.store = GraphStore()
         self.verifier = FakeVerifier()
+        self.verifiers: dict[str, FakeVerifier] = {}
         self.wires: dict[str, Wire] = {}
         self.ends: dict[str, End] = {}
         self.nodes: dict[str, Node] = {}
@@ -162,7 +163,7 @@ class Network:
         end = End(self, name)
         self.history.append(end)
         draws = self._random.setdefault(name, random.Random(f"{self.seed}/{name}"))
-        signer, verifier = self.signers[name], self.verifier
+        signer, verifier = self.signers[name], self.verifiers.get(name, self.verifier)
         node = Node(config, end, lambda _: draws.random(), signer, verifier, self.store)
         self.ends[name], self.nodes[name] = end, node
         for link in config.links:

@@ -12,7 +12,7 @@ from x0mesh.mesh import events, limits
 from x0mesh.mesh.adjacency import AdjacencyState
 from x0mesh.mesh.codec import signed_content
 from x0mesh.mesh.config import MS, DampingConfig, FloodingConfig, S, SpfConfig
-from x0mesh.mesh.credential import FakeSigner
+from x0mesh.mesh.credential import FakeSigner, FakeVerifier
 from x0mesh.mesh.messages import Neighbour, Update
 
 FULL = AdjacencyState.FULL
@@ -348,15 +348,68 @@ def test_bad_news_does_not_wait_behind_good_news(network, ring_edges):
 def test_a_lost_link_is_told_although_good_news_was_just_told(network, ring_edges):
     net = network(ring_edges).start_converged()
     net.run(1 * S)
+    net.nodes["a"].set_overload(net.now, True)
+    net.run_for(60 * MS)
+    net.nodes["a"].set_overload(net.now, False)
+    net.run_for(10 * MS)
     net.carrier_lost("l0")
-    net.mend("l0")
-    net.run_for(20 * S)
-    assert net.reasons("a", events.LSA_ORIGINATED) == ["link l0 down", "link l0 up"]
-    told = [t for t, e in net.ends["a"].events if e.kind == events.LSA_ORIGINATED]
+    told = [(t, e.reason) for t, e in net.ends["a"].events if e.kind == events.LSA_ORIGINATED]
+    assert told == [
+        (1 * S, "overload"),
+        (1 * S + 60 * MS, "overload over"),
+        (1 * S + 70 * MS, "link l0 down"),
+    ]
+
+
+def test_bad_news_right_after_bad_news_waits_for_the_gap_only(network, ring_edges):
+    net = network(ring_edges).start_converged()
+    net.run(1 * S)
+    net.carrier_lost("l0")
+    net.run_for(10 * MS)
     net.carrier_lost("l5")
-    last = [t for t, e in net.ends["a"].events if e.kind == events.LSA_ORIGINATED][-1]
-    assert last == net.now
-    assert len(told) == 2
+    net.run_for(1 * S)
+    told = [(t, e.reason) for t, e in net.ends["a"].events if e.kind == events.LSA_ORIGINATED]
+    assert told == [(1 * S, "link l0 down"), (1 * S + 50 * MS, "link l5 down")]
+
+
+def test_full_means_that_everything_the_neighbour_knew_is_known(network):
+    net = network([("a", "b"), ("b", "c"), ("c", "z")]).start("a", "b", "c")
+    net.run(10 * S)
+    net.start("z")
+    while not net.reasons("z", events.ADJACENCY_FULL):
+        net.run_for(100_000)
+    assert set(net.database("z")) == set("abcz")
+
+
+def test_what_one_node_wrongly_refused_it_asks_for_when_trust_changes(network, ring_edges):
+    net = network(ring_edges)
+    revoked = frozenset({net.signers["a"].credential().fingerprint})
+    net.verifiers["d"] = FakeVerifier(revoked)
+    net.start()
+    net.run(20 * S)
+    assert "a" not in net.database("d")
+    assert "a" in net.database("c")
+    net.verifiers["d"].revoked = frozenset()
+    net.nodes["d"].trust_changed(net.now)
+    net.run_for(1 * S)
+    assert net.database("d") == net.database("c")
+
+
+def test_a_link_whose_neighbour_was_refused_again_and_again_is_left_alone(network):
+    net = network([("a", "b"), ("b", "c")])
+    net.speaks_as["b"] = "mallory"
+    net.start()
+    net.run(4 * S)
+    assert any("quarantine" in reason for reason in net.reasons("a", events.HEALING_DECISION))
+    del net.speaks_as["b"]
+    before = len(net.reasons("a", events.SESSION_REFUSED))
+    net.nodes["a"].link_up(net.now, "l0", "b")
+    assert net.reasons("a", events.SESSION_REFUSED)[before:] == ["quarantined"]
+    net.run_for(2 * S)
+    assert net.nodes["a"].adjacency_states() == {"l0": AdjacencyState.DOWN}
+    net.run_for(60 * S)
+    assert net.nodes["a"].adjacency_states() == {"l0": FULL}
+    assert net.is_quiet()
 
 
 def test_good_news_of_a_flapping_link_is_held_back(network, ring_edges):
