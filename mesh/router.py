@@ -82,7 +82,7 @@ class Router:
 
     @property
     def routes(self) -> Mapping[str, Route]:
-        """The installed routes by destination."""
+        """The installed routes by destination; a later install leaves this view as it is."""
         return MappingProxyType(self._routes)
 
     @property
