@@ -14,7 +14,7 @@ lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy -p x0mesh
 	.venv/bin/lint-imports
-	.venv/bin/bandit -q -c pyproject.toml -r mesh identity scenarios bpf sim emulation reports x0mesh
+	.venv/bin/bandit -q -ll -c pyproject.toml -r mesh identity scenarios bpf sim emulation reports x0mesh
 
 nightly: setup
 	@$(PYTEST) -q -n auto
