@@ -6,11 +6,13 @@ the end of settle. Equal plans give equal records, whatever the host, the hash s
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
@@ -110,6 +112,10 @@ class Engine(LinkWatcher):
 
     def run(self, stop: Stop | None = None, progress: Progress | None = None) -> Record:
         """Simulate to the end of settle, or until a rule or `stop` aborts."""
+        with _rare_collection():
+            return self._run(stop, progress)
+
+    def _run(self, stop: Stop | None, progress: Progress | None) -> Record:
         self.start()
         plan, clock = self.plan, self.clock
         status = reason = ""
@@ -337,6 +343,20 @@ class Engine(LinkWatcher):
                     }
                 states[name] = _canonical(state)
         return states
+
+
+@contextmanager
+def _rare_collection() -> Iterator[None]:
+    """Look for garbage cycles seldom: a run makes few, and queues of tuples that keep it busy.
+
+    Measured on 1,000 nodes: a quarter of the run's time with Python's defaults.
+    """
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def _canonical(value: Any) -> str:
