@@ -85,11 +85,17 @@ class Flooding:
         """Advertisements that wait for a credential."""
         return len(self._waiting)
 
-    def receive(self, now: int, link: str, update: Update) -> None:
-        """Work through an Update from `link`: store, pass on, send ours back, ask."""
+    def receive(self, now: int, link: str, update: Update) -> bool:
+        """Work through an Update from `link`: store, pass on, send ours back, ask.
+
+        False if it held nothing new, which is what most updates of a flood are.
+        """
+        news = [lsa for lsa in update.lsas if not self._is_known(lsa)]
+        if not news and not update.credentials:
+            return False
         offered = {credential.fingerprint: credential for credential in update.credentials}
         batch = _Batch()
-        for lsa in update.lsas:
+        for lsa in news:
             self._consider(now, link, lsa, offered, batch)
         if self._waiting and offered:
             self._release(now, link, offered, batch)
@@ -99,6 +105,7 @@ class Flooding:
             self._port.send(link, part)
         if batch.lacking:
             self._port.request(link, Request((), tuple(dict.fromkeys(batch.lacking))))
+        return True
 
     def flood(
         self, lsas: list[Lsa], credentials: Mapping[str, Credential], except_link: str | None
@@ -119,6 +126,15 @@ class Flooding:
             self._port.rejected(now, waiting.links[0], waiting.lsa, NEVER_CAME)
         self._arm()
 
+    def _is_known(self, lsa: Lsa) -> bool:
+        stored = self._database.newest(lsa.origin)
+        return stored is lsa or (
+            stored is not None
+            and stored.sequence == lsa.sequence
+            and stored.boot_epoch == lsa.boot_epoch
+            and stored.signature == lsa.signature
+        )
+
     def _consider(
         self,
         now: int,
@@ -129,8 +145,6 @@ class Flooding:
     ) -> None:
         stored = self._database.newest(lsa.origin)
         if stored is not None:
-            if lsa is stored:
-                return
             newness = compare(lsa, stored)
             if newness < 0:
                 batch.returned.append(stored)

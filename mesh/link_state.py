@@ -122,10 +122,12 @@ class LinkState:
         """What `start_warm` needs."""
         return Snapshot(tuple(self.database.lsas()), tuple(self.database.credentials()))
 
-    def receive(self, now: int, link: str, update: Update) -> None:
-        """An Update from the neighbour behind `link`."""
-        self._flooding.receive(now, link, update)
+    def receive(self, now: int, link: str, update: Update) -> bool:
+        """An Update from the neighbour behind `link`; false if nothing in it was new."""
+        if not self._flooding.receive(now, link, update):
+            return False
         self._arm_expiry()
+        return True
 
     def news(self, now: int, bad: bool, reason: str) -> None:
         """What we can say about ourselves has changed."""

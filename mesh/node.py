@@ -227,10 +227,13 @@ class Node:
             return
         match message:
             case Update():
-                self._link_state.receive(now, link, message)
+                is_news = self._link_state.receive(now, link, message)
+                if not is_news and not message.answers:
+                    return
                 if message.answers and not at.adjacency.exchange.answered():
                     self.ignored += 1
-                self._settle(now)
+                if self._condemned:  # before the adjacency could become Full
+                    self._settle(now)
                 at.adjacency.advance(now)
             case DatabaseDescription():
                 at.adjacency.described(now, message)
@@ -423,9 +426,9 @@ class Node:
             elif self._observations:
                 for decision in self._healer.observe(now, self._observations.pop(0)):
                     self._carry_out(now, decision)
+                self._arm_check()
             else:
                 break
-        self._arm_check()
 
     def _arm_check(self) -> None:
         due_ns = self._healer.next_check_ns
