@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+
+class EntryPointError(Exception):
+    """Another package's addition cannot be used; the message names the entry point."""
 
 
 class Registry(Generic[T]):
@@ -40,7 +44,21 @@ class Registry(Generic[T]):
         if not self._loaded:
             self._loaded = True
             for point in sorted(entry_points(group=self.group), key=lambda p: p.name):
-                self.add(point.name, point.load())
+                self._add_point(point)
+
+    def _add_point(self, point: EntryPoint) -> None:
+        owner = f" of {point.dist.name}" if point.dist else ""
+        place = f"{self.group}: entry point '{point.name}'{owner} ({point.value})"
+        if point.name in self._items:
+            raise EntryPointError(f"{place}: the name is taken")
+        try:
+            item = point.load()
+        except Exception as error:
+            raise EntryPointError(f"{place}: {type(error).__name__}: {error}") from error
+        kind = getattr(item, "kind", point.name)
+        if kind != point.name:
+            raise EntryPointError(f"{place}: its kind is '{kind}'; the two must be equal")
+        self._items[point.name] = item
 
     def __iter__(self) -> Iterator[str]:
         self._load()
