@@ -4,7 +4,7 @@ from x0mesh.reports.checks import Finding, Verdict
 from x0mesh.reports.html import write_html
 from x0mesh.reports.index import write_index
 from x0mesh.reports.result import Environment
-from x0mesh.reports.run_folder import load_run, write_run
+from x0mesh.reports.run_folder import load_environment, load_run, write_run
 from x0mesh.reports.store import RunFolderError
 from x0mesh.reports.verdict import CheckVerdict, Judgement, exit_code, judge
 
@@ -17,6 +17,7 @@ __all__ = [
     "Verdict",
     "exit_code",
     "judge",
+    "load_environment",
     "load_run",
     "write_html",
     "write_index",

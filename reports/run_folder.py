@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from x0mesh.reports import files
 from x0mesh.reports.html import write_html
 from x0mesh.reports.junit import junit
 from x0mesh.reports.result import Environment, result, to_text
-from x0mesh.reports.store import read_records, read_scenario, write_records
+from x0mesh.reports.store import RunFolderError, read_records, read_scenario, write_records
 from x0mesh.reports.verdict import Judgement
 from x0mesh.scenarios.model import Scenario
 from x0mesh.scenarios.plan import Plan
@@ -42,3 +43,18 @@ def load_run(folder: Path) -> tuple[Scenario, list[Plan], list[Record]]:
     scenario = read_scenario(folder)
     plans, records = read_records(folder)
     return scenario, plans, records
+
+
+def load_environment(folder: Path) -> Environment:
+    """Where and with what the stored run was made. Raises RunFolderError."""
+    path = folder / "result.json"
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return Environment(
+            versions=dict(kept["versions"]),
+            host=dict(kept["host"]),
+            capabilities=dict(kept["capabilities"]),
+            command=str(kept["command"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as broken:
+        raise RunFolderError(f"{path}: cannot be read: {broken}") from broken
