@@ -6,32 +6,69 @@ in which they finish changes a result.
 
 from __future__ import annotations
 
-import multiprocessing
+import mmap
 import os
 import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from dataclasses import dataclass
-from multiprocessing.synchronize import Event as StopEvent
+from contextlib import closing, contextmanager
+from typing import Literal, Protocol
 
 from x0mesh.scenarios.plan import Plan
 from x0mesh.scenarios.record import Record
+from x0mesh.workers import WorkerDied, in_processes
 
-Done = Callable[[Record], None]
-
-_stop: StopEvent | None = None
+STOPPED = "stopped by the user"
 
 
-@dataclass(slots=True)
-class Interrupted(Exception):  # noqa: N818 -- a signal, not an error
-    """The user stopped the campaign; `records` holds what there is, in plan order."""
+class Progress(Protocol):
+    """Is told of each finished replication, and now and then that time passes."""
 
-    signal_number: int
-    records: list[Record]
+    def done(self, record: Record) -> None: ...
+
+    def tick(self, share: float = 0.0) -> None:
+        """`share` of the present replication, 0..1, where one process runs them all."""
+        ...
+
+
+class Interruption:
+    """Set by the first SIGINT or SIGTERM; seen by all processes forked after it was made.
+
+    A byte of shared memory and not a lock: a worker may be killed at any instruction, and a
+    signal handler may interrupt any.
+    """
+
+    def __init__(self) -> None:
+        self._flag = mmap.mmap(-1, 1)
+        self.signal_number = 0
+
+    @property
+    def is_set(self) -> bool:
+        return self._flag[0] != 0
+
+    def set(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+        self._flag[0] = 1
+
+
+@contextmanager
+def interruptible() -> Iterator[Interruption]:
+    """While inside, the first SIGINT or SIGTERM only sets what is yielded; the second raises
+    KeyboardInterrupt."""
+    stop = Interruption()
+
+    def note(number: int, frame: object) -> None:
+        if stop.is_set:
+            raise KeyboardInterrupt
+        stop.set(number)
+
+    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def available_cpus() -> int:
@@ -40,94 +77,72 @@ def available_cpus() -> int:
 
 
 def simulate(
-    plans: Sequence[Plan], workers: int, time_limit_s: float | None, done: Done
-) -> list[Record]:
-    """One Record per plan, in their order; `done` is told of each as it finishes.
-
-    A replication that raises, or whose worker dies, becomes a Record with status `error`.
-    Raises Interrupted on SIGINT or SIGTERM, with what was recorded until then.
-    """
-    stop = multiprocessing.get_context("fork").Event()
-    with _signals_set(stop) as caught:
-        if workers <= 1 or len(plans) <= 1:
-            records = []
-            for plan in plans:
-                if caught:
-                    break
-                records.append(_replicate(plan, time_limit_s, stop))
-                done(records[-1])
-        else:
-            records = _in_processes(plans, workers, time_limit_s, stop, done)
-    if caught:
-        raise Interrupted(caught[0], records)
-    return records
-
-
-def _in_processes(
     plans: Sequence[Plan],
     workers: int,
     time_limit_s: float | None,
-    stop: StopEvent,
-    done: Done,
+    stop: Interruption,
+    progress: Progress,
 ) -> list[Record]:
+    """One Record per plan, in their order.
+
+    A replication that raises, or whose worker dies, becomes a Record with status `error`; one
+    that `stop` cuts short or keeps from beginning has status `aborted`.
+    """
+    if workers <= 1 or len(plans) <= 1:
+        found = []
+        for plan in plans:
+            found.append(_replicate(plan, time_limit_s, stop, progress.tick))
+            progress.done(found[-1])
+        return found
+
+    def run(place: int) -> Record:
+        return _replicate(plans[place], time_limit_s, stop)
+
     records: dict[int, Record] = {}
-    pool = ProcessPoolExecutor(
-        min(workers, len(plans)), multiprocessing.get_context("fork"), _worker, (stop,)
-    )
-    with pool:
-        places: dict[Future[Record], int] = {
-            pool.submit(_in_worker, plan, time_limit_s): place for place, plan in enumerate(plans)
-        }
-        for future in as_completed(places):
-            place = places[future]
-            try:
-                records[place] = future.result()
-            except BrokenProcessPool:
-                records[place] = _failed(plans[place], "its worker process died")
-            done(records[place])
+    with closing(in_processes(run, len(plans), min(workers, len(plans)), progress.tick)) as results:
+        for place, result in results:
+            record = (
+                _unfinished(plans[place], "error", str(result))
+                if isinstance(result, WorkerDied)
+                else result
+            )
+            records[place] = record
+            progress.done(record)
     return [records[place] for place in sorted(records)]
 
 
-def _worker(stop: StopEvent) -> None:
-    # The terminal signals the whole group; only the parent decides, and workers see the event.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    global _stop
-    _stop = stop
-
-
-def _in_worker(plan: Plan, time_limit_s: float | None) -> Record:
-    assert _stop is not None
-    return _replicate(plan, time_limit_s, _stop)
-
-
-def _replicate(plan: Plan, time_limit_s: float | None, stop: StopEvent) -> Record:
+def _replicate(
+    plan: Plan,
+    time_limit_s: float | None,
+    stop: Interruption,
+    tick: Callable[[float], None] | None = None,
+) -> Record:
     from x0mesh import sim
 
+    if stop.is_set:
+        return _unfinished(plan, "aborted", f"{STOPPED} before it began")
     began = time.monotonic()
     over_time = False
 
     def why_stop() -> str | None:
         nonlocal over_time
-        if stop.is_set():
-            return "stopped by the user"
+        if stop.is_set:
+            return STOPPED
         if time_limit_s is not None and time.monotonic() - began > time_limit_s:
             over_time = True
             return f"time limit of {time_limit_s:g} s reached"
         return None
 
-    if stop.is_set():
-        return _failed(plan, "stopped by the user", "aborted")
     try:
-        record: Record = sim.run(plan, stop=why_stop)
+        record: Record = sim.run(plan, stop=why_stop, progress=tick)
     except Exception:
-        return _failed(plan, traceback.format_exc(limit=-3).strip())
+        return _unfinished(plan, "error", traceback.format_exc(limit=-3).strip())
     if over_time:
         record.status = "error"
     return record
 
 
-def _failed(plan: Plan, reason: str, status: str = "error") -> Record:
+def _unfinished(plan: Plan, status: Literal["aborted", "error"], reason: str) -> Record:
     return Record(
         engine="sim",
         seed=plan.seed,
@@ -135,23 +150,6 @@ def _failed(plan: Plan, reason: str, status: str = "error") -> Record:
         warmup_end_ns=plan.warmup_ns,
         chaos_end_ns=plan.chaos_end_ns,
         end_ns=0,
-        status="aborted" if status == "aborted" else "error",
+        status=status,
         reason=reason,
     )
-
-
-@contextmanager
-def _signals_set(stop: StopEvent) -> Iterator[list[int]]:
-    """While inside, SIGINT and SIGTERM set `stop` and are listed in what is yielded."""
-    caught: list[int] = []
-
-    def note(number: int, frame: object) -> None:
-        caught.append(number)
-        stop.set()
-
-    before = {n: signal.signal(n, note) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,17 +11,34 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from x0mesh import __version__, library, run_folder
+from x0mesh import __version__, run_folder
+from x0mesh.refusal import CannotRunError, RefusedError
 from x0mesh.scenarios.problems import ScenarioError
+from x0mesh.scenarios.registry import EntryPointError
 
-USAGE = 2
-CANNOT_RUN = 4
-NOTHING_SELECTED = 5
-INTERNAL = 70
+if TYPE_CHECKING:
+    from x0mesh.scenarios.model import Scenario
+
+USAGE: Final = 2
+INTERNAL: Final = 70
+INTERRUPTED: Final = 130
+
+LISTS: Final = (
+    "scenarios",
+    "faults",
+    "checks",
+    "metrics",
+    "live-metrics",
+    "events",
+    "topologies",
+    "imports",
+    "traffic",
+    "runs",
+)
 
 
 class Exit(click.exceptions.Exit):
@@ -45,15 +62,15 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except ScenarioError as error:
             raise complain(str(error)) from error
-        except library.UnknownScenarioError as error:
-            raise complain(f"error: {error}") from error
-        except run_folder.OutputTakenError as error:
-            raise complain(f"error: {error}") from error
+        except RefusedError as error:
+            raise complain(f"{error.label}: {error}", error.exit_code) from error
+        except EntryPointError as error:
+            raise complain(f"cannot run: {error}", CannotRunError.exit_code) from error
 
 
 @click.group(
     cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )
 @click.version_option(__version__, prog_name="x0mesh")
 def cli() -> None:
@@ -89,7 +106,10 @@ _set_option = click.option(
 @cli.command()
 @click.argument("path", type=click.Path(path_type=Path), default="scenario.yaml")
 def init(path: Path) -> None:
-    """Write a first scenario to PATH (default scenario.yaml), ready to run."""
+    """Write a first scenario, ready to run.
+
+    PATH is scenario.yaml unless given. A file that exists is left alone.
+    """
     from x0mesh.starter import STARTER
 
     try:
@@ -106,8 +126,11 @@ def init(path: Path) -> None:
 @click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO..")
 @_set_option
 def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
-    """Check scenario files without running them: every mistake, with line, column and hint."""
-    from x0mesh.scenarios.planner import make_plan
+    """Check scenarios without running them: every mistake, with line, column and hint.
+
+    One line per mistake on stderr, exit code 2; one line per good scenario on stdout.
+    """
+    from x0mesh.scenarios.planner import make_plan, unavailable
 
     problems: list[str] = []
     for name in scenarios:
@@ -117,10 +140,15 @@ def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
         except ScenarioError as error:
             problems.append(str(error))
             continue
+        except RefusedError as error:
+            problems.append(f"{error.label}: {error}")
+            continue
         click.echo(
             f"{name}: ok: {len(plan.nodes)} nodes, {len(plan.links)} links, "
-            f"{len(plan.faults)} faults, {len(scenario.checks)} checks"
+            f"{len(plan.flows)} flows, {len(plan.faults)} faults, {len(scenario.checks)} checks"
         )
+        if missing := unavailable(plan, "sim"):
+            click.echo(f"{name}: no engine of this version runs {', '.join(missing)}")
     if problems:
         raise complain("\n".join(problems))
 
@@ -128,24 +156,36 @@ def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
 @cli.command()
 @click.option("--out", type=click.Path(path_type=Path), help="Write to this file.")
 def schema(out: Path | None) -> None:
-    """Print the JSON Schema of scenario files, for editors."""
+    """Print the JSON Schema of scenario files, for editors.
+
+    Faults, checks, topologies and traffic of installed packages are in it. In VS Code, name the
+    file under `yaml.schemas` and mistakes show while you type.
+    """
     from x0mesh.scenarios.json_schema import json_schema_text
 
     text = json_schema_text()
     if out is None:
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         out.write_text(text)
-        click.echo(f"wrote {out}")
+    except OSError as error:
+        raise RefusedError(f"{out}: {error.strerror}") from error
+    click.echo(f"wrote {out}")
 
 
 @cli.command()
 @click.argument("scenario")
-@click.option("--seed", type=int, help="Plan this seed (default: the scenario's base seed).")
+@click.option(
+    "--seed", type=click.IntRange(0), help="Plan this seed (default: the scenario's base seed)."
+)
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
 @_set_option
 def plan(scenario: str, seed: int | None, as_json: bool, sets: Sequence[str]) -> None:
-    """Print what one replication of SCENARIO would do: targets, times, flows. Runs nothing."""
+    """Print what one replication would do, and run nothing.
+
+    The faults with their times and chosen targets, the flows, and what was supposed or left out.
+    """
     from x0mesh.scenarios.plan_json import plan_to_json
     from x0mesh.scenarios.plan_text import plan_text
     from x0mesh.scenarios.planner import make_plan, make_plan_for_seed
@@ -174,17 +214,30 @@ def plan(scenario: str, seed: int | None, as_json: bool, sets: Sequence[str]) ->
     metavar="KEY=A,B,..",
     help="Run once per value; several sweeps are combined.",
 )
-@click.option("-j", "--jobs", type=click.IntRange(1), help="Processes (default: one per CPU).")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    help="Processes (default: one per CPU). Changes no result.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     help="Folder for the results, new or empty (default: x0mesh-runs/NAME/TIME-ID).",
 )
 def run(**options: Any) -> None:
-    """Run scenarios (files, or names from the library) and judge them.
+    """Run scenarios (files, or names of the library) and judge them.
 
-    Ends with a verdict per check, and a folder with result.json, events.parquet, report.html
-    and junit.xml.
+    Ends with a verdict per check and a folder with report.html, result.json, events.parquet and
+    junit.xml. Ctrl-C stops the replications and keeps what there is.
+
+    \b
+    Examples:
+      x0mesh run quickstart
+      x0mesh run my.yaml --seeds 100 -j 4 --out results
+      x0mesh run my.yaml --seed 17                      one replication again
+      x0mesh run my.yaml --set topology.generator.nodes=50
+      x0mesh run my.yaml --sweep protocol.liveness.interval=50ms,100ms,200ms
     """
     from x0mesh.running import Request, run_scenarios
 
@@ -197,7 +250,10 @@ def run(**options: Any) -> None:
 @click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path, exists=True))
 @click.option("--out", type=click.Path(path_type=Path), help="HTML file (default: in RUN).")
 def report(run_dir: Path, out: Path | None) -> None:
-    """Write report.html of a stored RUN again, with this version's pictures."""
+    """Write report.html of a stored run again, with this version's pictures.
+
+    RUN is a run folder, such as x0mesh-runs/quickstart/latest.
+    """
     from x0mesh.running import rewrite_report
 
     raise Exit(rewrite_report(run_dir, out))
@@ -211,84 +267,99 @@ def report(run_dir: Path, out: Path | None) -> None:
     help="YAML file with `checks:` (and `steady_state:`) to judge by instead of the run's own.",
 )
 def analyze(run_dir: Path, checks: Path | None) -> None:
-    """Judge the stored events of RUN again, by its own or by other checks. Runs nothing."""
+    """Judge a stored run again, by its own checks or by others. Runs and changes nothing.
+
+    RUN is a run folder, such as x0mesh-runs/quickstart/latest. Exit codes are those of `run`.
+    """
     from x0mesh.running import judge_again
 
     raise Exit(judge_again(run_dir, checks))
 
 
 @cli.command("list")
-@click.argument(
-    "what",
-    type=click.Choice(
-        ["scenarios", "faults", "checks", "metrics", "events", "topologies", "traffic", "runs"]
-    ),
-)
-def list_(what: str) -> None:
-    """List what there is: scenarios of the library, faults, checks, metrics, ..."""
-    from rich.console import Console
-    from rich.table import Table
+@click.argument("what", metavar="WHAT", type=click.Choice(LISTS))
+@click.argument("name", required=False)
+@click.option("--markdown", is_flag=True, help="Faults or metrics as the page in docs/.")
+def list_(what: str, name: str | None, markdown: bool) -> None:
+    """List what there is, or one item in full.
 
-    from x0mesh.listing import rows
+    \b
+    WHAT is one of
+      scenarios     of the library; with NAME, the file itself
+      faults        what can go wrong, its target and parameters
+      checks        what can be asked of a run
+      metrics       what checks can measure
+      live-metrics  what `when`, `steady_state` and `abort_if` can measure
+      events        what is recorded, and checks can name
+      topologies    generators
+      imports       formats of topology files
+      traffic       kinds of flows
+      runs          stored under x0mesh-runs/, oldest first
 
-    found = rows(what)
-    if not found:
-        raise complain(f"no {what} here", NOTHING_SELECTED)
-    if not sys.stdout.isatty():
-        for row in found:
-            click.echo("\t".join(row))
-        return
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for row in found:
-        table.add_row(*row)
-    Console().print(table)
+    \b
+    Examples:
+      x0mesh list faults
+      x0mesh list faults net.impair
+    """
+    from x0mesh import listing, pages
+
+    if markdown:
+        click.echo(pages.markdown(what), nl=False)
+    else:
+        click.echo(listing.item(what, name) if name else listing.lines(what))
 
 
 @cli.command()
 def doctor() -> None:
     """Say what this host can run, what is missing, and what that costs."""
     from x0mesh.doctor import examine
+    from x0mesh.terminal import table
 
-    findings = examine()
-    width = max(len(f.name) for f in findings)
-    for finding in findings:
-        mark = "found  " if finding.found else "missing"
-        click.echo(f"{mark}  {finding.name:<{width}}  {finding.detail}")
-    if any(f.needed and not f.found for f in findings):
-        raise Exit(CANNOT_RUN)
+    findings = examine(load=True)
+    click.echo(table([("found" if f.found else "missing", f.name, f.detail) for f in findings]))
+    missing = [f.name for f in findings if f.needed and not f.found]
+    if missing:
+        raise CannotRunError(f"nothing runs without {', '.join(missing)}")
+    click.echo("this host can run scenarios on the simulator")
 
 
 @cli.command()
-@click.option("--keep", type=click.IntRange(0), default=0, help="Keep the newest N per scenario.")
+@click.option(
+    "--keep",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Keep the newest N of each scenario.",
+)
 @click.option("--yes", is_flag=True, help="Remove without asking.")
 def clean(keep: int, yes: bool) -> None:
-    """Remove stored runs under x0mesh-runs/, and nothing else."""
-    import shutil
+    """Remove stored runs under x0mesh-runs/, and nothing else.
 
-    doomed: list[Path] = []
+    Run folders that --out put elsewhere are yours; this command does not know them.
+    """
     by_name: dict[str, list[Path]] = {}
     for folder in run_folder.runs():
         by_name.setdefault(folder.parent.name, []).append(folder)
-    for folders in by_name.values():
-        doomed += folders[: len(folders) - keep]
+    doomed = [one for folders in by_name.values() for one in folders[: len(folders) - keep]]
     if not doomed:
         click.echo("nothing to remove")
         return
     for folder in doomed:
         click.echo(str(folder))
     if not yes:
-        click.confirm(f"remove these {len(doomed)} runs?", abort=True)
+        if not sys.stdin.isatty():
+            raise RefusedError("nobody to ask; --yes removes these without asking")
+        if not click.confirm(f"remove these {len(doomed)}?"):
+            click.echo("nothing was removed")
+            return
     for folder in doomed:
-        shutil.rmtree(folder)
-        latest = folder.parent / "latest"
-        if latest.is_symlink() and not latest.exists():
-            latest.unlink()
-        if not any(folder.parent.iterdir()):
-            folder.parent.rmdir()
+        run_folder.remove(folder)
+    click.echo(f"removed {len(doomed)}")
 
 
-def _load(name: str, sets: Sequence[str]) -> Any:
-    from x0mesh.running import load_scenario, parse_sets
+def _load(name: str, sets: Sequence[str]) -> Scenario:
+    from x0mesh.running import load_scenario
+    from x0mesh.scenarios.loader import parse_sets
 
     return load_scenario(name, parse_sets(sets))
 
@@ -302,7 +373,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except Exception:
         traceback.print_exc()
         click.echo("x0mesh: internal error; please report it with the lines above", err=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import Final
 
-from x0mesh.campaign import available_cpus
-
-_MIB = 2**20
+_MIB: Final = 2**20
+_COMFORTABLE_BYTES: Final = 512 * _MIB
+_LIBRARIES: Final = ("simpy", "numpy", "scipy", "pandas", "pyarrow", "matplotlib")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,48 +25,50 @@ class Finding:
     needed: bool = False
 
 
-def examine() -> list[Finding]:
-    """Everything x0mesh would use, found or missing. Looks only; changes nothing."""
+def examine(load: bool = False) -> list[Finding]:
+    """Everything x0mesh would use, found or missing. Looks only; changes nothing.
+
+    `load`: import the libraries, which takes a second, and not only ask for their versions.
+    """
     return [
         Finding(
-            "python", sys.version_info >= (3, 11), sys.version.split()[0] + ", 3.11 or newer", True
+            "python", sys.version_info >= (3, 11), f"{sys.version.split()[0]}, 3.11 or newer", True
         ),
-        *(_library(name) for name in ("simpy", "numpy", "scipy", "pyarrow", "matplotlib")),
+        *(_library(name, load) for name in _LIBRARIES),
         _topohub(),
-        Finding("processors", True, f"{available_cpus()} for replications (-j)"),
+        Finding("processors", True, f"{len(os.sched_getaffinity(0))} for replications (-j)"),
         _memory(),
         Finding("simulator", True, "engine sim"),
-        Finding("emulation", False, "engine emulation is not part of this version; sim runs alone"),
+        Finding("emulation", False, "not part of this version; scenarios run on the simulator"),
         _browser(),
     ]
 
 
-def free_memory_bytes() -> int:
-    """MemAvailable of the host."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
-def _library(name: str) -> Finding:
+def _library(name: str, load: bool) -> Finding:
     try:
-        import_module(name)
+        if load:
+            import_module(name)
+        return Finding(name, True, metadata.version(name), True)
     except ImportError as error:
         return Finding(name, False, str(error), True)
-    return Finding(name, True, metadata.version(name), True)
 
 
 def _topohub() -> Finding:
     try:
-        return Finding("topohub", True, metadata.version("topohub"))
+        detail = f"{metadata.version('topohub')}, for `import: topohub:...`"
+        return Finding("topohub", True, detail)
     except metadata.PackageNotFoundError:
-        return Finding("topohub", False, "no `import: topohub:...` topologies")
+        return Finding("topohub", False, "topologies by `import: topohub:...` cannot be had")
 
 
 def _memory() -> Finding:
-    free = free_memory_bytes()
-    return Finding("memory", free > 512 * _MIB, f"{free // _MIB} MiB free, 512 MiB is comfortable")
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return Finding("memory", True, "this host does not say how much")
+    free = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    detail = f"{free // _MIB} MiB free, {_COMFORTABLE_BYTES // _MIB} MiB is comfortable"
+    return Finding("memory", free >= _COMFORTABLE_BYTES, detail)
 
 
 def _browser() -> Finding:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import secrets
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from x0mesh.refusal import RefusedError
+
 ROOT = Path("x0mesh-runs")
 
-
-class OutputTakenError(Exception):
-    """The folder the user named is in use; nothing was written."""
+_STAMP = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 
 
 def fresh(name: str, now: datetime | None = None) -> Path:
@@ -19,12 +21,23 @@ def fresh(name: str, now: datetime | None = None) -> Path:
     return ROOT / name / f"{stamp}-{secrets.token_hex(2)}"
 
 
+def make(folder: Path) -> None:
+    """Make `folder` and its parents. Raises RefusedError if that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RefusedError(f"{folder} cannot be made: {error.strerror}") from error
+
+
 def empty(folder: Path) -> Path:
-    """`folder`, if it can take a run: absent or empty."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputTakenError(f"{folder} is a file; --out wants a folder")
-    if folder.exists() and any(folder.iterdir()):
-        raise OutputTakenError(f"{folder} is not empty; name a new folder, or remove it")
+    """`folder`, if it can take a run: absent or empty. Raises RefusedError."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise RefusedError(f"{folder} is a file; --out wants a folder")
+        if folder.exists() and any(folder.iterdir()):
+            raise RefusedError(f"{folder} is not empty; name a new folder, or remove it")
+    except OSError as error:
+        raise RefusedError(f"{folder} cannot be read: {error.strerror}") from error
     return folder
 
 
@@ -37,6 +50,20 @@ def link_latest(folder: Path) -> None:
 
 
 def runs(root: Path = ROOT) -> list[Path]:
-    """Run folders under `root`, oldest first; a folder without result.json is unfinished."""
-    found = [p for p in root.glob("*/*") if p.is_dir() and not p.is_symlink()]
-    return sorted(found, key=lambda p: p.name)
+    """Run folders under `root`, oldest first; nothing but what `fresh` named."""
+    found = [
+        path
+        for path in root.glob("*/*")
+        if _STAMP.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+    ]
+    return sorted(found, key=lambda path: (path.name, path.parent.name))
+
+
+def remove(folder: Path) -> None:
+    """Remove a run folder of `runs`, and what then leads to nothing: `latest`, an empty parent."""
+    shutil.rmtree(folder)
+    latest = folder.parent / "latest"
+    if latest.is_symlink() and not latest.exists():
+        latest.unlink()
+    if not any(folder.parent.iterdir()):
+        folder.parent.rmdir()

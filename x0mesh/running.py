@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from x0mesh import campaign, environment, library, run_folder, terminal
-from x0mesh.scenarios.loader import load, with_checks
+from x0mesh.refusal import CannotRunError, RefusedError
+from x0mesh.scenarios.loader import expand_sweep, load, parse_sets, with_checks
 from x0mesh.scenarios.model import Scenario
-from x0mesh.scenarios.parameters import expand_sweep
-from x0mesh.scenarios.parameters import parse_sets as parse_sets
 from x0mesh.scenarios.plan import EngineName, Plan
 from x0mesh.scenarios.planner import assemble_topology, make_plan, make_plan_for_seed, unavailable
 
-CANNOT_RUN = 4
+if TYPE_CHECKING:
+    from x0mesh.reports import Judgement
+
 SIGNAL_BASE = 128
 NS_PER_S = 1e9
 
@@ -28,28 +32,30 @@ class Request:
     """Options of `x0mesh run` as given."""
 
     scenarios: tuple[str, ...]
-    engine: Literal["auto", "sim", "emulation", "both"]
-    seed: int | None
-    seeds: int | None
-    sets: tuple[str, ...]
-    sweeps: tuple[str, ...]
-    jobs: int | None
-    out: Path | None
+    engine: Literal["auto", "sim", "emulation", "both"] = "auto"
+    seed: int | None = None
+    seeds: int | None = None
+    sets: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+    jobs: int | None = None
+    out: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One scenario with one set of parameters, planned; `label` names its folder."""
+    """One scenario with one set of parameters, planned. `variant` names the parameters swept;
+    `replay` is the command without engine and seed."""
 
     scenario: Scenario
     plans: tuple[Plan, ...]
-    label: Path
+    name: str
+    variant: str
     replay: str
     skipped: tuple[str, ...]
 
-
-class CannotRunError(Exception):
-    """This host, or this version, cannot run what was asked for. Exit code 4."""
+    @property
+    def label(self) -> Path:
+        return Path(self.name, self.variant) if self.variant else Path(self.name)
 
 
 def load_scenario(name: str, sets: Mapping[str, str], replications: int | None = None) -> Scenario:
@@ -60,78 +66,78 @@ def load_scenario(name: str, sets: Mapping[str, str], replications: int | None =
 
 
 def run_scenarios(request: Request) -> int:
-    """Plan everything, then run and judge everything; the worst exit code."""
-    from x0mesh.reports import exit_code
+    """Plan everything, then run and judge everything; the worst exit code.
 
-    try:
-        jobs = _jobs(request)
-    except CannotRunError as error:
-        click.echo(f"cannot run: {error}", err=True)
-        return CANNOT_RUN
-    folder = None if request.out is None else run_folder.empty(request.out)
-    alone = len(jobs) == 1
-    outcomes = []
-    codes: list[int] = []
-    for job in jobs:
-        if folder is None:
-            target = run_folder.fresh(str(job.label))
-        else:
-            target = folder if alone else folder / job.label
-        outcome = _run(job, request, target)
-        outcomes.append((str(job.label), target, outcome.judgement))
-        codes.append(outcome.code)
-        if outcome.code > SIGNAL_BASE:
-            break
-    if folder is not None and not alone:
-        from x0mesh.reports import write_index
+    Raises RefusedError or ScenarioError before anything is written.
+    """
+    from x0mesh.reports import exit_code, write_index
 
-        write_index(folder, outcomes)
-        click.echo(f"index: {folder / 'index.html'}")
-    return exit_code(codes)
+    jobs = _jobs(request)
+    targets, indexes = _targets(jobs, request.out)
+    outcomes: dict[Path, Judgement] = {}
+    with campaign.interruptible() as stop:
+        for job, target in zip(jobs, targets, strict=True):
+            outcomes[target] = _run(job, request.jobs, target, stop)
+            if request.out is None and not job.variant:
+                run_folder.link_latest(target)
+            if stop.is_set:
+                break
+        for folder in indexes:
+            within = [
+                (str(job.label), target, outcomes[target])
+                for job, target in zip(jobs, targets, strict=True)
+                if target in outcomes and target.is_relative_to(folder)
+            ]
+            if within:
+                write_index(folder, within)
+                click.echo(f"index: {folder / 'index.html'}")
+                if request.out is None:
+                    run_folder.link_latest(folder)
+    codes = [judgement.exit_code for judgement in outcomes.values()]
+    return exit_code([*codes, SIGNAL_BASE + stop.signal_number] if stop.is_set else codes)
 
 
 def _jobs(request: Request) -> list[Job]:
     sets = parse_sets(request.sets)
     variants = expand_sweep(request.sweeps)
     jobs = [_job(name, sets, each, request) for name in request.scenarios for each in variants]
-    labels = [job.label for job in jobs]
+    seen: Counter[Path] = Counter()
     for index, job in enumerate(jobs):
-        earlier = labels[:index].count(job.label)
-        if earlier:
-            jobs[index] = replace(job, label=job.label.with_name(f"{job.label.name}-{earlier + 1}"))
+        seen[job.label] += 1
+        if (times := seen[job.label]) > 1:
+            jobs[index] = (
+                replace(job, variant=f"{job.variant}-{times}")
+                if job.variant
+                else replace(job, name=f"{job.name}-{times}")
+            )
     return jobs
 
 
 def _job(name: str, sets: Mapping[str, str], variant: Mapping[str, str], request: Request) -> Job:
-    scenario = load_scenario(
-        name, {**sets, **variant}, 1 if request.seed is not None else request.seeds
-    )
+    values = {**sets, **variant}
+    scenario = load_scenario(name, values, 1 if request.seed is not None else request.seeds)
     skipped = _engines_skipped(scenario, request.engine)
     topology = assemble_topology(scenario)
     if request.seed is not None:
         plans = [make_plan_for_seed(scenario, request.seed, topology=topology)]
     else:
-        count = scenario.run.seeds.count("sim")
-        plans = [make_plan(scenario, i, topology) for i in range(count)]
-    missing = sorted({kind for plan in plans for kind in unavailable(plan, "sim")})
-    if missing:
+        plans = [make_plan(scenario, i, topology) for i in range(scenario.run.seeds.sim)]
+    if missing := sorted({kind for plan in plans for kind in unavailable(plan, "sim")}):
         raise CannotRunError(f"{name}: no engine of this version runs {', '.join(missing)}")
     words = ["x0mesh", "run", name]
-    for key, value in {**sets, **variant}.items():
+    for key, value in values.items():
         words += ["--set", f"{key}={value}"]
-    parts = [_slug(f"{key}={value}") for key, value in variant.items()]
-    label = Path(scenario.name, *(["_".join(parts)] if parts else []))
-    return Job(scenario, tuple(plans), label, shlex.join(words), skipped)
+    swept = "_".join(_slug(f"{key}={value}") for key, value in variant.items())
+    return Job(scenario, tuple(plans), scenario.name, swept, shlex.join(words), skipped)
 
 
 def _engines_skipped(scenario: Scenario, asked: str) -> tuple[str, ...]:
     """Why engines of the scenario are left out; raises CannotRunError if one was insisted on."""
-    wanted: Sequence[EngineName] = scenario.engines
     if asked in ("emulation", "both"):
         raise CannotRunError("the emulation is not part of this version; --engine sim runs")
-    if "sim" not in wanted:
+    if "sim" not in scenario.engines:
         raise CannotRunError(f"{scenario.name} is for the emulation only, which is not here yet")
-    if asked == "auto" and "emulation" in wanted:
+    if asked == "auto" and "emulation" in scenario.engines:
         return ("emulation skipped: not part of this version",)
     return ()
 
@@ -140,56 +146,83 @@ def _slug(text: str) -> str:
     return "".join(c if c.isalnum() or c in "=.-" else "-" for c in text)[:80]
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    code: int
-    judgement: object
+def _targets(jobs: list[Job], out: Path | None) -> tuple[list[Path], list[Path]]:
+    """Each job's folder, and the folders that get an index of several runs.
+
+    The top folders are made now: a run whose results have no place should not begin.
+    """
+    if out is not None:
+        run_folder.make(run_folder.empty(out))
+        if len(jobs) == 1:
+            return [out], []
+        return [out / job.label for job in jobs], [out]
+    roots = {job.name: run_folder.fresh(job.name) for job in jobs}
+    for root in roots.values():
+        run_folder.make(root)
+    swept = [roots[name] for name in roots if any(j.variant for j in jobs if j.name == name)]
+    return [roots[job.name] / job.variant for job in jobs], swept
 
 
-def _run(job: Job, request: Request, target: Path) -> Outcome:
-    from x0mesh.reports import exit_code, judge, write_run
+def _run(job: Job, jobs: int | None, target: Path, stop: campaign.Interruption) -> Judgement:
+    from x0mesh.reports import judge, write_run
 
     limit = job.scenario.run.time_limit.sim
-    workers = request.jobs or campaign.available_cpus()
-    signal_number = 0
-    with terminal.progress(job.scenario.name, len(job.plans)) as done:
-        try:
-            records = campaign.simulate(
-                job.plans, workers, None if limit is None else limit / NS_PER_S, done
-            )
-        except campaign.Interrupted as interrupted:
-            records, signal_number = interrupted.records, interrupted.signal_number
+    limit_s = None if limit is None else limit / NS_PER_S
+    workers = jobs or campaign.available_cpus()
+    with terminal.progress(str(job.label), len(job.plans)) as progress:
+        records = campaign.simulate(job.plans, workers, limit_s, stop, progress)
     judgement = judge(job.scenario, job.plans, records, replay_prefix=job.replay)
     judgement.notes += [note for note in job.skipped if note not in judgement.notes]
     write_run(target, job.scenario, job.plans, records, judgement, environment.describe(job.replay))
-    if request.out is None:
-        run_folder.link_latest(target)
-    terminal.print_verdict(job.scenario, judgement, target)
-    codes: list[int] = [judgement.exit_code]
-    if signal_number:
-        codes.append(SIGNAL_BASE + signal_number)
-    return Outcome(exit_code(codes), judgement)
+    terminal.print_verdict(str(job.label), judgement, target)
+    return judgement
 
 
 def rewrite_report(run_dir: Path, out: Path | None) -> int:
     """`x0mesh report`: the HTML page of a stored run again."""
-    from x0mesh.reports import judge, load_run, write_html
+    from x0mesh.reports import judge, load_environment, load_run, write_html
 
-    scenario, plans, records = load_run(run_dir)
-    judgement = judge(scenario, plans, records)
+    with _stored(run_dir):
+        scenario, plans, records = load_run(run_dir)
+        made_in = load_environment(run_dir)
+    judgement = judge(scenario, plans, records, replay_prefix=made_in.command)
     target = out or run_dir / "report.html"
-    write_html(target, scenario, plans, records, judgement, environment.describe(""))
+    try:
+        write_html(target, scenario, plans, records, judgement, made_in)
+    except OSError as error:
+        raise RefusedError(f"{target}: {error.strerror}") from error
     click.echo(f"wrote {target}")
     return 0
 
 
 def judge_again(run_dir: Path, checks: Path | None) -> int:
     """`x0mesh analyze`: verdicts from stored events, by the run's checks or by others."""
-    from x0mesh.reports import judge, load_run
+    from x0mesh.reports import judge, load_environment, load_run
 
-    scenario, plans, records = load_run(run_dir)
+    with _stored(run_dir):
+        scenario, plans, records = load_run(run_dir)
+        command = load_environment(run_dir).command
     if checks is not None:
         scenario = with_checks(scenario, checks, len(records))
-    judgement = judge(scenario, plans, records)
-    terminal.print_verdict(scenario, judgement, run_dir)
+    judgement = judge(scenario, plans, records, replay_prefix=command)
+    terminal.print_verdict(scenario.name, judgement, run_dir)
     return judgement.exit_code
+
+
+@contextmanager
+def _stored(run_dir: Path) -> Iterator[None]:
+    """What is wrong with a folder that should hold a run, in words."""
+    from x0mesh.reports import RunFolderError
+
+    try:
+        yield
+    except RunFolderError as error:
+        several = run_dir / "summary.json"
+        if several.is_file():
+            paths = [run["path"] for run in json.loads(several.read_text())["runs"]]
+            text = f"{run_dir} holds {len(paths)} runs; name one, such as {run_dir / paths[0]}"
+            raise RefusedError(text) from error
+        if not (run_dir / "result.json").is_file():
+            text = f"{run_dir} is no run folder: it has no result.json"
+            raise RefusedError(text) from error
+        raise RefusedError(str(error)) from error

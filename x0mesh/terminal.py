@@ -2,94 +2,147 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
+import click
 
-from x0mesh.scenarios.model import Scenario
+from x0mesh.campaign import Progress
 from x0mesh.scenarios.record import Record
 
 if TYPE_CHECKING:
-    from x0mesh.reports import Judgement
+    from rich.progress import Progress as RichBar
+    from rich.progress import TaskID
 
-_COLOURS = {
+    from x0mesh.reports import Judgement
+    from x0mesh.reports.verdict import FaultVerdict
+
+_COLOURS: Final = {
     "pass": "green",
     "fail": "red",
     "inconclusive": "yellow",
     "error": "red",
     "aborted": "red",
-    "skipped": "dim",
+    "skipped": "bright_black",
+    "confirmed": "green",
+    "mismatch": "yellow",
+    "not-fired": "yellow",
+    "not-armed": "yellow",
 }
-PLAIN_WIDTH = 160
+PLAIN_EVERY_S: Final = 10.0
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH)
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Aligned columns, two spaces apart, the last one as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 @contextmanager
-def progress(name: str, total: int) -> Iterator[Callable[[Record], None]]:
-    """Yields what to call with each finished record."""
-    console = _console()
-    if not console.is_terminal:
-        console.print(f"{name}: {total} replications on sim")
-        yield lambda record: None
+def progress(name: str, total: int) -> Iterator[Progress]:
+    """A bar on a terminal; elsewhere a line at the start and one every ten seconds."""
+    if not sys.stdout.isatty():
+        click.echo(f"{name}: {_replications(total)} on sim")
+        yield _Lines(name, total)
         return
-    bar = Progress(
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import Progress as Bar
+
+    # No thread of its own: workers are forked while it shows.
+    bar = Bar(
         TextColumn("[bold]{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=console,
+        auto_refresh=False,
         transient=True,
     )
-    task = bar.add_task(name, total=total)
     with bar:
-        yield lambda record: bar.advance(task)
+        yield _Live(bar, bar.add_task(name, total=total))
 
 
-def _verdict(word: str) -> Text:
-    return Text(word, style=_COLOURS.get(word, ""))
+class _Lines:
+    def __init__(self, name: str, total: int) -> None:
+        self._name = name
+        self._total = total
+        self._finished = 0
+        self._said_s = time.monotonic()
+
+    def done(self, record: Record) -> None:
+        self._finished += 1
+        if self._finished < self._total:
+            self.tick()
+
+    def tick(self, share: float = 0.0) -> None:
+        if time.monotonic() - self._said_s >= PLAIN_EVERY_S:
+            self._said_s = time.monotonic()
+            click.echo(f"{self._name}: {self._finished} of {_replications(self._total)} finished")
 
 
-def print_verdict(scenario: Scenario, judgement: Judgement, folder: Path) -> None:
+class _Live:
+    def __init__(self, bar: RichBar, task: TaskID) -> None:
+        self._bar = bar
+        self._task = task
+        self._finished = 0
+        self._drawn_s = 0.0
+
+    def done(self, record: Record) -> None:
+        self._finished += 1
+        self._bar.update(self._task, completed=self._finished, refresh=True)
+
+    def tick(self, share: float = 0.0) -> None:
+        if time.monotonic() - self._drawn_s >= 0.1:
+            self._drawn_s = time.monotonic()
+            self._bar.update(self._task, completed=self._finished + share, refresh=True)
+
+
+def print_verdict(name: str, judgement: Judgement, folder: Path) -> None:
     """A line per check and fault, why it is not a pass, the verdict, and where the report is."""
-    console = _console()
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for check in judgement.checks:
-        table.add_row(
-            "check", check.id, check.engine, _verdict(check.verdict), Text(check.finding.reason)
-        )
-    for fault in judgement.faults:
-        times = f"{len(fault.instances)} replications, undo {fault.undo}"
-        table.add_row("fault", fault.id, fault.engine, Text(fault.evidence), Text(times))
-    console.print(table)
+    rows: list[tuple[str, ...]] = [
+        ("check", check.id, check.engine, check.verdict, " ".join(check.finding.reason.split()))
+        for check in judgement.checks
+    ]
+    rows += [
+        ("fault", fault.id, fault.engine, fault.evidence, _lives(fault))
+        for fault in judgement.faults
+    ]
+    if rows:
+        for line, row in zip(table(rows).splitlines(), rows, strict=True):
+            head, word, tail = line.partition(f"  {row[3]}")
+            click.echo(head + click.style(word, fg=_COLOURS.get(row[3])) + tail)
     for note in judgement.notes:
-        console.print(Text(f"note: {note}", style="dim"))
+        click.secho(f"note: {note}", fg="bright_black")
     for reason in judgement.reasons:
-        console.print(Text(f"because: {reason}"))
+        click.echo(f"because: {reason}")
     for check in judgement.checks:
         if check.verdict == "fail" and check.replay:
-            console.print(Text(f"replay {check.id}: {check.replay}"), soft_wrap=True)
-    runs = len(judgement.runs)
+            click.echo(f"replay {check.id}: {check.replay}")
     passed = sum(run.verdict == "pass" for run in judgement.runs)
-    line = Text(f"{scenario.name}: ")
-    line.append(judgement.verdict, style=f"bold {_COLOURS.get(judgement.verdict, '')}")
-    line.append(f" ({passed} of {runs} replications passed)")
-    console.print(line)
-    console.print(Text(f"report: {folder / 'report.html'}"), soft_wrap=True)
+    verdict = click.style(judgement.verdict, fg=_COLOURS.get(judgement.verdict), bold=True)
+    click.echo(f"{name}: {verdict} ({passed} of {_replications(len(judgement.runs))} passed)")
+    if (report := folder / "report.html").exists():
+        click.echo(f"report: {report}")
+
+
+def _lives(fault: FaultVerdict) -> str:
+    began = sum(instance.started is not None for instance in fault.instances)
+    took_place = f"in {began} of {_replications(len(fault.instances))}"
+    return f"{took_place}, undo {fault.undo}" if began else took_place
+
+
+def _replications(n: int) -> str:
+    return f"{n} replication" if n == 1 else f"{n} replications"
