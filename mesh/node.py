@@ -92,6 +92,7 @@ class Node:
         self._overload = False
         self._is_leaving = False
         self._is_resuming = False
+        self._has_joined = False
         self._observations: list[Observation] = []
         self._condemned: list[tuple[str, str]] = []
         self._check_armed_ns: int | None = None
@@ -142,6 +143,7 @@ class Node:
         self._is_resuming = False
         self._link_state.start_converged(now, database)
         self._graph = self._link_state.graph
+        self._has_joined = True
         self._arm_identity(now)
         full = [link.config for link in self._links.values() if link.is_advertised]
         self._router.resume(now, self._graph, full)
@@ -265,7 +267,7 @@ class Node:
             case "router":
                 self._router.timer(now, key)
                 if key == SPF_TIMER:
-                    self._observations.append(self._reachability())
+                    self._look_at_reachability()
             case "dial":
                 self._links[key[1]].adjacency.dialler.timer(now)
             case "hold":
@@ -491,10 +493,14 @@ class Node:
             self._lateness_multiplier = multiplier
             self._observations.append(NodeLate(lateness_ns, multiplier))
 
-    def _reachability(self) -> Reachability:
+    def _look_at_reachability(self) -> None:
+        """A mesh that this node has not joined yet is not partitioned from it."""
         labels = self._store.labels(self._graph, self._name, towards=False)
-        reachable = len(labels) - labels.count(UNREACHABLE)
-        return Reachability(max(0, reachable - 1), max(0, len(self._graph.nodes) - 1))
+        reachable = max(0, len(labels) - labels.count(UNREACHABLE) - 1)
+        known = max(0, len(self._graph.nodes) - 1)
+        self._has_joined = self._has_joined or 2 * reachable > known
+        if self._has_joined:
+            self._observations.append(Reachability(reachable, known))
 
     def _look_at_lost_neighbours(self) -> None:
         """What others say about neighbours that we lost: is it the link or the node?"""

@@ -493,6 +493,31 @@ def test_large_databases_are_exchanged_in_bounded_parts(network, monkeypatch):
     assert net.is_quiet()
 
 
+def test_a_partition_is_diagnosed_and_a_start_is_not_one(network, ring_edges):
+    net = network(ring_edges).start()
+    net.run(20 * S)
+    assert net.count(events.HEALING_DECISION) == 0
+    for link in ("l0", "l2"):  # b and c on their own
+        net.cut(link)
+    net.run_for(20 * S)
+    decisions = net.reasons("b", events.HEALING_DECISION)
+    assert any("partitioned" in reason for reason in decisions), decisions
+    assert not any("partitioned" in r for r in net.reasons("e", events.HEALING_DECISION))
+
+
+def test_the_death_of_a_neighbour_is_told_from_the_loss_of_a_link(network, ring_edges):
+    net = network([*ring_edges, ("a", "d")]).start_converged()
+    net.run(1 * S)
+    net.crash("a")
+    net.run_for(2 * S)
+    assert any("taken for failed" in r for r in net.reasons("d", events.HEALING_DECISION))
+    net = network([*ring_edges, ("a", "d")]).start_converged()
+    net.run(1 * S)
+    net.cut("l6")
+    net.run_for(2 * S)
+    assert not any("taken for failed" in r for r in net.reasons("d", events.HEALING_DECISION))
+
+
 def test_nothing_is_sent_on_a_quiet_mesh(network, ring_edges):
     net = network(ring_edges).start()
     net.run(30 * S)
