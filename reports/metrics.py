@@ -27,6 +27,7 @@ COMPUTE: Final[dict[str, Callable[[View], list[MetricSample]]]] = {
     "control.keep_alives": control.counter("control.keep_alives"),
     "liveness.false_positives": control.false_positives,
     "backup.coverage": control.counter("backup.coverage"),
+    "backup.node_coverage": control.counter("backup.node_coverage"),
     "microloops": control.counter("microloops"),
     "session.handshake_time": control.counter("session.handshake_time"),
     "session.refused": control.refused,

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from x0mesh.mesh.config import (
@@ -35,6 +36,7 @@ from x0mesh.scenarios.plan import AbortRule, Plan
 from x0mesh.scenarios.record import Event, Record, Sample
 from x0mesh.sim.clock import NODE, Clock
 from x0mesh.sim.converged import start_converged
+from x0mesh.sim.coverage import installed_coverage
 from x0mesh.sim.dataplane import DataPlane
 from x0mesh.sim.faults import COMPARE, Process, Timeline
 from x0mesh.sim.host import Host, Interface, ServiceModel
@@ -92,6 +94,7 @@ class Engine(LinkWatcher):
         self._signers: dict[str, FakeSigner] = {}
         self._store = GraphStore()
         self._full_ratio: list[tuple[int, float]] = []
+        self._coverage: dict[str, float] = {}
         self._configs = _node_configs(plan)
         self.hosts: dict[str, Host] = {}
         service = service or ServiceModel()
@@ -181,6 +184,17 @@ class Engine(LinkWatcher):
             if length_ns:
                 yield clock.timeout(length_ns)
                 self._sample_full_ratio()
+            if name == "warmup":
+                self._coverage = self._installed_coverage()
+
+    def _installed_coverage(self) -> dict[str, float]:
+        working = {
+            name: (link.plan.a, link.plan.b)
+            for name, link in self.links.items()
+            if link.forward.passes and link.backward.passes
+        }
+        tables = {name: host.node.routes for name, host in self.hosts.items()}
+        return installed_coverage(working, tables)
 
     def _sample_full_ratio(self) -> None:
         now_ns = self.clock.now_ns
@@ -306,7 +320,7 @@ class Engine(LinkWatcher):
             faults=self.timeline.records,
             flows=flows,
             series=series,
-            counters=self._totals() | flow_counters,
+            counters=self._totals() | self._coverage | flow_counters,
             final_state=self._final_state(),
         )
 
@@ -332,17 +346,26 @@ class Engine(LinkWatcher):
 
     def _final_state(self) -> dict[str, str]:
         """Canonical JSON of every running node's state, or of its parts' digests."""
-        states: dict[str, str] = {}
-        for name, host in self.hosts.items():
-            if host.is_running:
-                state = host.node.canonical_state()
-                if not self._states_in_full:
-                    state = {
-                        part: hashlib.sha256(_canonical(value).encode()).hexdigest()
-                        for part, value in state.items()
-                    }
-                states[name] = _canonical(state)
-        return states
+        running = {name: host.node for name, host in self.hosts.items() if host.is_running}
+        if self._states_in_full:
+            return {name: _canonical(node.canonical_state()) for name, node in running.items()}
+        known: dict[int, dict[str, str]] = {}  # nodes whose databases agree share one graph
+        return {name: _canonical(_digests(node, known)) for name, node in running.items()}
+
+
+def _digests(node: Node, known: dict[int, dict[str, str]]) -> dict[str, str]:
+    """SHA-256 of each part of `Node.canonical_state`; `known` keeps those of a graph."""
+    graph = id(node.database.graph)
+    if graph not in known:
+        state = node.canonical_state()
+        known[graph] = {part: _sha256(state[part]) for part in ("database", "overloaded")}
+    adjacencies = {link: state.value for link, state in node.adjacency_states().items()}
+    routes = {name: msgspec.to_builtins(route) for name, route in sorted(node.routes.items())}
+    return {"adjacencies": _sha256(adjacencies), "routes": _sha256(routes)} | known[graph]
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()
 
 
 @contextmanager
