@@ -124,12 +124,13 @@ class Clock(simpy.Environment):
                 continue
             else:
                 break
-            if entry[0] >= self._horizon:
+            time_ns, _, function, argument = entry
+            if time_ns >= self._horizon:
                 heappush(late, entry)
                 break
-            self._now = entry[0]
+            self._now = time_ns
             count += 1
-            entry[2](entry[3])
+            function(argument)
         self.entries += count
 
     @property

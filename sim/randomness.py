@@ -7,6 +7,7 @@ identical numbers.
 
 from __future__ import annotations
 
+from array import array
 from hashlib import blake2b
 from typing import Final
 
@@ -52,7 +53,7 @@ class Draws:
     def __init__(self, key: int) -> None:
         self.key = key
         self._start = 0
-        self._block: list[float] = []
+        self._block = array("d")
 
     def at(self, counter: int) -> float:
         """Draw number `counter`."""
@@ -60,7 +61,7 @@ class Draws:
         if 0 <= index < len(self._block):
             return self._block[index]
         self._start = counter
-        self._block = mixed_block(self.key, counter, _BLOCK).tolist()
+        self._block = array("d", mixed_block(self.key, counter, _BLOCK).tobytes())
         return self._block[0]
 
 

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import json
 import pickle
 import subprocess
@@ -12,6 +13,7 @@ from x0mesh.scenarios.events import KINDS
 from x0mesh.scenarios.impairment import GilbertElliott, Impairment
 from x0mesh.scenarios.plan import At, FaultPlan, FlowPlan, IdentityPlan, Plan, Step
 from x0mesh.scenarios.record import Record
+from x0mesh.sim import engine as engine_module
 from x0mesh.sim import run
 from x0mesh.sim.engine import Engine
 from x0mesh.sim.observer import NoDataPlane
@@ -115,6 +117,22 @@ def test_cold_to_quiet_ends_in_the_state_of_the_converged_start(
     some = json.loads(states["cold"]["n1.1"])
     assert set(some["adjacencies"].values()) == {"full"}
     assert len(some["database"]) == 16
+
+
+def test_the_digests_of_a_large_mesh_are_those_of_the_full_states(
+    plan: MakePlan, ring: Edges, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(busy(plan, ring)).final_state
+    monkeypatch.setattr(engine_module, "MAX_STATES_IN_FULL", 1)
+    digests = run(busy(plan, ring)).final_state
+    for name, state in whole.items():
+        expected = {
+            part: hashlib.sha256(
+                json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+            ).hexdigest()
+            for part, value in json.loads(state).items()
+        }
+        assert json.loads(digests[name]) == expected
 
 
 def test_a_quiet_mesh_says_nothing_but_keep_alives(plan: MakePlan, grid: Edges) -> None:
