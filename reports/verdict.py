@@ -303,6 +303,10 @@ def _faults(engine: EngineName, seen: Sequence[Observation]) -> list[FaultVerdic
         records = {fault.name: fault for fault in one.record.faults}
         for plan in one.plan.faults:
             record = records.get(plan.name)
+            began = record is not None and record.started_ns is not None
+            if not began and one.record.status in ("aborted", "error"):
+                # It did not come to that; no evidence is missing.
+                continue
             status, why = one.status(plan)
             kinds[plan.name] = plan.kind
             if record is not None and record.planned_ns is not None:
