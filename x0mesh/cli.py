@@ -358,7 +358,7 @@ def clean(keep: int, yes: bool) -> None:
 
 
 def _load(name: str, sets: Sequence[str]) -> Scenario:
-    from x0mesh.running import load_scenario
+    from x0mesh.library import load_scenario
     from x0mesh.scenarios.loader import parse_sets
 
     return load_scenario(name, parse_sets(sets))

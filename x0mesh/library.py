@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from x0mesh.refusal import RefusedError
 from x0mesh.scenarios.registry import did_you_mean
+
+if TYPE_CHECKING:
+    from x0mesh.scenarios.model import Scenario
+    from x0mesh.scenarios.plan import EngineName
 
 _SUFFIXES = (".yaml", ".yml")
 
@@ -31,6 +37,15 @@ def find(name: str) -> Path:
     raise RefusedError(
         f"no file and no library scenario is called '{name}'{hint} (see: x0mesh list scenarios)"
     )
+
+
+def load_scenario(name: str, sets: Mapping[str, str], replications: int | None = None) -> Scenario:
+    """A scenario by path or library name. `replications` from the command line: claims that need
+    more become inconclusive instead of mistakes. Raises RefusedError or ScenarioError."""
+    from x0mesh.scenarios.loader import load
+
+    seeds: dict[EngineName, int] = {} if replications is None else {"sim": replications}
+    return load(find(name), sets, seeds=seeds)
 
 
 def _files_beside(path: Path) -> list[str]:

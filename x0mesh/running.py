@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from x0mesh import campaign, environment, library, run_folder, terminal
+from x0mesh import campaign, run_folder, terminal
+from x0mesh.library import load_scenario
 from x0mesh.refusal import CannotRunError, RefusedError
-from x0mesh.scenarios.loader import expand_sweep, load, parse_sets, with_checks
+from x0mesh.scenarios.loader import expand_sweep, parse_sets, with_checks
 from x0mesh.scenarios.model import Scenario
-from x0mesh.scenarios.plan import EngineName, Plan
+from x0mesh.scenarios.plan import Plan
 from x0mesh.scenarios.planner import assemble_topology, make_plan, make_plan_for_seed, unavailable
 
 if TYPE_CHECKING:
@@ -56,13 +57,6 @@ class Job:
     @property
     def label(self) -> Path:
         return Path(self.name, self.variant) if self.variant else Path(self.name)
-
-
-def load_scenario(name: str, sets: Mapping[str, str], replications: int | None = None) -> Scenario:
-    """A scenario by path or library name. `replications` from the command line: claims that need
-    more become inconclusive instead of mistakes."""
-    seeds: dict[EngineName, int] = {} if replications is None else {"sim": replications}
-    return load(library.find(name), sets, seeds=seeds)
 
 
 def run_scenarios(request: Request) -> int:
@@ -164,6 +158,7 @@ def _targets(jobs: list[Job], out: Path | None) -> tuple[list[Path], list[Path]]
 
 
 def _run(job: Job, jobs: int | None, target: Path, stop: campaign.Interruption) -> Judgement:
+    from x0mesh import environment
     from x0mesh.reports import judge, write_run
 
     limit = job.scenario.run.time_limit.sim
