@@ -130,7 +130,8 @@ def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
 
     One line per mistake on stderr, exit code 2; one line per good scenario on stdout.
     """
-    from x0mesh.scenarios.planner import make_plan, unavailable
+    from x0mesh.doctor import missing_faults
+    from x0mesh.scenarios.planner import make_plan
 
     problems: list[str] = []
     for name in scenarios:
@@ -147,7 +148,7 @@ def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
             f"{name}: ok: {len(plan.nodes)} nodes, {len(plan.links)} links, "
             f"{len(plan.flows)} flows, {len(plan.faults)} faults, {len(scenario.checks)} checks"
         )
-        if missing := unavailable(plan, "sim"):
+        if missing := missing_faults(scenario):
             click.echo(f"{name}: no engine of this version runs {', '.join(missing)}")
     if problems:
         raise complain("\n".join(problems))

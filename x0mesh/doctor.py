@@ -8,7 +8,10 @@ import sys
 from dataclasses import dataclass
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from x0mesh.scenarios.model import Scenario
 
 _MIB: Final = 2**20
 _COMFORTABLE_BYTES: Final = 512 * _MIB
@@ -42,6 +45,20 @@ def examine(load: bool = False) -> list[Finding]:
         Finding("emulation", False, "not part of this version; scenarios run on the simulator"),
         _browser(),
     ]
+
+
+def missing_faults(scenario: Scenario) -> list[str]:
+    """Kinds of faults that the scenario wants on the simulator and no engine has yet, sorted.
+
+    Those that its own `engines:` keeps off the simulator are a stated skip and do not count.
+    """
+    return sorted(
+        {
+            entry.fault
+            for entry in scenario.timeline
+            if not entry.with_.available and "sim" in (entry.engines or ("sim",))
+        }
+    )
 
 
 def _library(name: str, load: bool) -> Finding:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from x0mesh import campaign, run_folder, terminal
+from x0mesh.doctor import missing_faults
 from x0mesh.library import load_scenario
 from x0mesh.refusal import CannotRunError, RefusedError
 from x0mesh.scenarios.loader import expand_sweep, parse_sets, with_checks
 from x0mesh.scenarios.model import Scenario
 from x0mesh.scenarios.plan import Plan
-from x0mesh.scenarios.planner import assemble_topology, make_plan, make_plan_for_seed, unavailable
+from x0mesh.scenarios.planner import assemble_topology, make_plan, make_plan_for_seed
 
 if TYPE_CHECKING:
     from x0mesh.reports import Judgement
@@ -116,7 +117,7 @@ def _job(name: str, sets: Mapping[str, str], variant: Mapping[str, str], request
         plans = [make_plan_for_seed(scenario, request.seed, topology=topology)]
     else:
         plans = [make_plan(scenario, i, topology) for i in range(scenario.run.seeds.sim)]
-    if missing := sorted({kind for plan in plans for kind in unavailable(plan, "sim")}):
+    if missing := missing_faults(scenario):
         raise CannotRunError(f"{name}: no engine of this version runs {', '.join(missing)}")
     words = ["x0mesh", "run", name]
     for key, value in values.items():
