@@ -13,6 +13,7 @@ from enum import Enum, IntEnum
 from typing import Protocol
 
 from x0mesh.mesh.messages import Message
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import RouteChange
 
 TimerKey = Hashable
@@ -106,6 +107,12 @@ class Effects(Protocol):
 
     def install(self, changes: Sequence[RouteChange]) -> None:
         """Apply route changes to the data plane, in order, at once."""
+
+    def answer_by(self, view: RouteView) -> None:
+        """Forward packets for destinations without an installed route by `view` from now on.
+
+        Only asked for by nodes that keep routes to some destinations only.
+        """
 
     def close(self, link: str, reason: str) -> None:
         """Close the link's channel; no `channel_failed` follows for it."""

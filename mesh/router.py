@@ -15,6 +15,7 @@ from x0mesh.mesh.alternates import RouteFinder
 from x0mesh.mesh.config import LinkConfig, SpfConfig
 from x0mesh.mesh.effects import ProtocolEvent, TimerKey
 from x0mesh.mesh.graph import Graph, GraphStore
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import Active, NextHop, Route, RouteChange
 from x0mesh.mesh.spf_backoff import SpfBackoff
 
@@ -34,6 +35,8 @@ class RouterPort(Protocol):
     def cancel_timer(self, key: TimerKey) -> None: ...
 
     def install(self, changes: Sequence[RouteChange]) -> None: ...
+
+    def answer_by(self, view: RouteView) -> None: ...
 
     def emit(self, event: ProtocolEvent) -> None: ...
 
@@ -126,6 +129,7 @@ class Router:
         routes = {name: self._repaired(route, link) for name, route in latest.items()}
         turned = [route for name, route in routes.items() if route is not latest[name]]
         self._install(routes, REASON_LOCAL_REPAIR)
+        self._publish()
         if turned:
             failure = self._failure or _Failure(frozenset(), self._computed)
             self._failure = replace(failure, neighbours=failure.neighbours | {neighbour})
@@ -145,17 +149,15 @@ class Router:
             self._compute(now, REASON_SPF)
 
     def route_to(self, node: str) -> Route | None:
-        """How a packet for `node` leaves now; computed on demand where nothing is installed.
+        """How a packet for `node` leaves now; computed on demand where nothing is installed."""
+        return self._routes.get(node) or self._view().route(node)
 
-        Repairs lead over nodes that may be nobody's destination.
-        """
-        installed = self._routes.get(node)
-        if installed is not None or node == self._name or self._name not in self._computed:
-            return installed
-        route = RouteFinder(self._store, self._computed, self._name).route(node, False)
-        if route is not None and route.primary.link not in self._usable:
-            return replace(route, active=Active.REPAIR)
-        return route
+    def _view(self) -> RouteView:
+        return RouteView(self._store, self._computed, self._name, frozenset(self._usable))
+
+    def _publish(self) -> None:
+        if self._destinations is not None:
+            self._port.answer_by(self._view())
 
     def _compute(self, now: int, reason: str) -> None:
         graph = self._seen()
@@ -172,6 +174,7 @@ class Router:
             self._port.set_timer(LOCAL_DELAY_TIMER, now + self._config.local_delay_ns)
         self._held = {name: fresh[name] for name in kept}
         self._install(fresh | kept, reason)
+        self._publish()
 
     def _fresh(self, graph: Graph) -> dict[str, Route]:
         """The routes in `graph`, computed anew only where it differs from the one before."""

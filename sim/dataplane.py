@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import RouteChange
 from x0mesh.scenarios.impairment import Impairment
 from x0mesh.scenarios.plan import FlowPlan, Plan
@@ -39,6 +40,9 @@ class DataPlane:
         self.forwarding = Forwarding(plan)
         self.carrier = Carrier(self.forwarding, streams, bursts)
         names = [node.name for node in plan.nodes]
+        if plan.routes == "in-use":
+            in_use = {end for flow in plan.flows for end in (flow.source, flow.destination)}
+            names = [name for name in names if name in in_use]
         self._reachability = Reachability(self.forwarding, sampled_destinations(names, plan.seed))
         self._labels: dict[str, str] | None = None
         self._changed_at: int | None = 0
@@ -60,6 +64,10 @@ class DataPlane:
     def install(self, t: int, node: str, changes: Sequence[RouteChange]) -> None:
         self._sample_before(t)
         self.forwarding.install(t, node, changes)
+
+    def answer_by(self, t: int, node: str, view: RouteView) -> None:
+        self._sample_before(t)
+        self.forwarding.answer_by(t, node, view)
 
     def flush(self, t: int, node: str) -> None:
         self._sample_before(t)

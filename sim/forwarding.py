@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import (
     Active,
     AdjacencySegment,
@@ -111,6 +112,7 @@ class Forwarding:
                 self.directions[direction.link, direction.sender] = direction
         self.on: dict[str, History[bool]] = {n.name: History(0, True) for n in plan.nodes}
         self.tables: dict[str, dict[str, History[Route | None]]] = {n.name: {} for n in plan.nodes}
+        self.views: dict[str, History[RouteView | None]] = {}
         self.gates: dict[tuple[str, str], History[bool]] = {}
 
     def install(self, t_ns: int, node: str, changes: Sequence[RouteChange]) -> None:
@@ -121,7 +123,15 @@ class Forwarding:
                 history = table[change.destination] = History(0, None)
             history.set(t_ns, change.route)
 
+    def answer_by(self, t_ns: int, node: str, view: RouteView) -> None:
+        history = self.views.get(node)
+        if history is None:
+            history = self.views[node] = History(0, None)
+        history.set(t_ns, view)
+
     def flush(self, t_ns: int, node: str) -> None:
+        if node in self.views:
+            self.views[node].set(t_ns, None)
         for history in self.tables[node].values():
             history.set(t_ns, None)
 
@@ -135,6 +145,21 @@ class Forwarding:
         """Whether `node` admits data from `link` at `t_ns`, and until when that holds."""
         history = self.gates.get((node, link))
         return (False, FOREVER) if history is None else (history.at(t_ns), history.until(t_ns))
+
+    def _route(self, t_ns: int, node: str, target: str) -> tuple[Route | None, int]:
+        """The route in force at `node`, installed or answered by its view, and until when."""
+        until = FOREVER
+        installed = self.tables[node].get(target)
+        if installed is not None:
+            until = installed.until(t_ns)
+            route = installed.at(t_ns)
+            if route is not None:
+                return route, until
+        views = self.views.get(node)
+        if views is None:
+            return None, until
+        view = views.at(t_ns)
+        return None if view is None else view.route(target), min(until, views.until(t_ns))
 
     def next_hop(self, t_ns: int, packet: Packet) -> tuple[NextHop | None, Fate, int]:
         """Decide at `packet.node`; updates the packet's segments and mark.
@@ -159,11 +184,8 @@ class Forwarding:
             target = first.node
         elif node == packet.destination:
             return None, Fate.DELIVERED, until
-        history = self.tables[node].get(target)
-        if history is None:
-            return None, Fate.NO_ROUTE, until
-        until = min(until, history.until(t_ns))
-        route = history.at(t_ns)
+        route, holds = self._route(t_ns, node, target)
+        until = min(until, holds)
         if route is None:
             return None, Fate.NO_ROUTE, until
         if route.active is Active.PRIMARY:

@@ -19,6 +19,7 @@ from x0mesh.mesh.events import SESSION_REFUSED
 from x0mesh.mesh.link_state import Snapshot
 from x0mesh.mesh.messages import Message
 from x0mesh.mesh.node import Node
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import RouteChange
 from x0mesh.sim.clock import NODE, Clock
 from x0mesh.sim.lease import LeaseEnd
@@ -27,9 +28,13 @@ from x0mesh.sim.observer import DataPlaneObserver
 from x0mesh.sim.randomness import Draws, Streams
 from x0mesh.sim.stream import StreamEnd, StreamModel
 
-MAX_INPUTS: Final = 100_000
+MAX_MESSAGES: Final = 100_000
 CARRIER_LOST: Final = "carrier lost"
 OVERFLOW: Final = "input queue full"
+STALE: Final = "stale after a warm restart"
+
+STALE_NS: Final = 10_000_000_000
+"""After a warm restart, routes not installed anew within this are withdrawn (cf. RFC 4724)."""
 
 Restart = Literal["cold", "warm", "never"]
 
@@ -110,9 +115,11 @@ class Interface(LinkWatcher):
 
     def message_arrived(self, message: Message) -> None:
         host = self.host
-        if not host.enqueue(host.service.message_ns, self._message, self._closings, message):
+        if host.is_full:
             self.stream.close(OVERFLOW)
             self.channel_failed(OVERFLOW)
+        else:
+            host.enqueue(host.service.message_ns, self._message, self._closings, message)
 
     def neighbour_fault(self) -> tuple[str, str | None]:
         fault = self.host.world.neighbour_fault(self.neighbour)
@@ -220,6 +227,7 @@ class Host:
         self._stalled = False
         self._waiting: list[Callable[[], None]] = []
         self._snapshot: Snapshot | None = None
+        self._inherited: frozenset[str] = frozenset()
         self._stops: dict[Owner, Restart] = {}
         self._pauses: set[Owner] = set()
         self._slow: dict[Owner, float] = {}
@@ -270,7 +278,10 @@ class Host:
         if not was_running:
             return False
         now_ns = self._clock.now_ns
-        self._snapshot = self.node.snapshot() if restart == "warm" else None
+        self._snapshot = None
+        if restart == "warm":
+            self._snapshot = self.node.snapshot()
+            self._inherited |= frozenset(self.node.routes)
         self._running = False
         self._lives += 1
         self._timers.clear()
@@ -292,19 +303,35 @@ class Host:
         del self._stops[owner]
         if self._stops or self._running:
             return self._running
-        now_ns = self._clock.now_ns
         self.boot()
         for interface in self.interfaces.values():
             if self._pauses:
                 interface.lease.pause()
-        if self._snapshot is not None:
-            self.node.start_warm(now_ns, self._snapshot)
-        else:
-            self.world.observer.node_forwarding(now_ns, self.name, True)
-            self.node.start(now_ns)
+        if self._snapshot is None:
+            self.world.observer.node_forwarding(self._clock.now_ns, self.name, True)
+        self.enqueue(self.service.event_ns, self._start, 0, self._snapshot)
         if self._drains:
             self.enqueue(self.service.event_ns, self._set_overload, 0, True)
         return True
+
+    def _start(self, now_ns: int, _: int, snapshot: Any) -> None:
+        if snapshot is None:
+            self.node.start(now_ns)
+            return
+        self._order += 1
+        self._clock.push(now_ns + STALE_NS, self._order, self._sweep_due, self._lives)
+        self.node.start_warm(now_ns, snapshot)
+
+    def _sweep_due(self, life: int) -> None:
+        if life == self._lives:
+            self.enqueue(self.service.event_ns, self._sweep, 0, None)
+
+    def _sweep(self, now_ns: int, _: int, __: Any) -> None:
+        """Withdraw routes of the life before that this one did not take over."""
+        stale = sorted(self._inherited - set(self.node.routes))
+        self._inherited = frozenset()
+        if stale:
+            self.install([RouteChange(name, None, STALE) for name in stale])
 
     def pause(self, owner: Owner) -> bool:
         """Stop the process in its tracks; False if there is none that runs."""
@@ -376,19 +403,21 @@ class Host:
 
     # Inputs
 
+    @property
+    def is_full(self) -> bool:
+        """No room for another message."""
+        return len(self._inputs) >= MAX_MESSAGES
+
     def enqueue(
         self, service_ns: int, handle: Callable[..., None], tag: int, argument: Any
-    ) -> bool:
-        """Queue an input: `handle(now, tag, argument)` once it is processed; False if full."""
+    ) -> None:
+        """Queue an input: `handle(now, tag, argument)` once it is processed."""
         if not self._running:
-            return True
+            return
         if self._busy is not None or self._pauses:
-            if len(self._inputs) >= MAX_INPUTS:
-                return False
             self._inputs.append((service_ns, handle, tag, argument))
-            return True
-        self._begin(service_ns, handle, tag, argument)
-        return True
+        else:
+            self._begin(service_ns, handle, tag, argument)
 
     def _begin(self, service_ns: int, handle: Callable[..., None], tag: int, argument: Any) -> None:
         self._busy = (handle, tag, argument)
@@ -474,6 +503,9 @@ class Host:
 
     def install(self, changes: Sequence[RouteChange]) -> None:
         self.world.observer.install(self._clock.now_ns, self.name, changes)
+
+    def answer_by(self, view: RouteView) -> None:
+        self.world.observer.answer_by(self._clock.now_ns, self.name, view)
 
     def close(self, link: str, reason: str) -> None:
         self.interfaces[link].close(reason)

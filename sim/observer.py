@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import RouteChange
 from x0mesh.scenarios.impairment import Impairment
 from x0mesh.scenarios.record import Event, FlowRecord, Sample
@@ -27,8 +28,11 @@ class DataPlaneObserver(Protocol):
     def install(self, t: int, node: str, changes: Sequence[RouteChange]) -> None:
         """Apply route changes in order."""
 
+    def answer_by(self, t: int, node: str, view: RouteView) -> None:
+        """Forward by `view` where the node has no route installed."""
+
     def flush(self, t: int, node: str) -> None:
-        """Empty the node's forwarding table."""
+        """Empty the node's forwarding table, its view included."""
 
     def gate(self, t: int, node: str, link: str, is_open: bool) -> None:
         """The node admits or refuses data from the link's neighbour; refuses at first."""
@@ -54,6 +58,9 @@ class NoDataPlane:
         pass
 
     def install(self, t: int, node: str, changes: Sequence[RouteChange]) -> None:
+        pass
+
+    def answer_by(self, t: int, node: str, view: RouteView) -> None:
         pass
 
     def flush(self, t: int, node: str) -> None:

@@ -1,7 +1,8 @@
 """How many node pairs reach each other now, of those the surviving graph connects.
 
 Walks the forwarding tables in force, ignoring random loss. Up to `ALL_PAIRS` nodes every pair
-counts; above, the pairs towards a sample of destinations drawn once per run.
+counts; above, the pairs towards a sample of destinations drawn once per run. Where only routes in
+use are installed, the destinations are those in use.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from x0mesh.mesh.config import MS, LinkConfig, S, SpfConfig
 from x0mesh.mesh.effects import ProtocolEvent, TimerKey
 from x0mesh.mesh.graph import Graph, GraphStore
 from x0mesh.mesh.messages import Neighbour
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.router import LOCAL_DELAY_TIMER, Router
 from x0mesh.mesh.routes import Active, RepairKind, Route, RouteChange
 
@@ -50,6 +51,9 @@ class Bench:
 
     def cancel_timer(self, key: TimerKey) -> None:
         self.timers.pop(key, None)
+
+    def answer_by(self, view: RouteView) -> None:
+        pass
 
     def install(self, changes: Sequence[RouteChange]) -> None:
         self.installs.append(list(changes))

@@ -26,6 +26,7 @@ from x0mesh.mesh.link_state import Snapshot
 from x0mesh.mesh.liveness import steady_content
 from x0mesh.mesh.messages import Message
 from x0mesh.mesh.node import Node
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import Active, RouteChange
 
 DIAL_TIMEOUT_NS = 400 * MS
@@ -96,6 +97,9 @@ class End:
 
     def cancel_timer(self, key: TimerKey) -> None:
         self.timers.pop(key, None)
+
+    def answer_by(self, view: RouteView) -> None:
+        pass
 
     def install(self, changes: Sequence[RouteChange]) -> None:
         self.log.append((self.network.now, "install", tuple(changes)))
