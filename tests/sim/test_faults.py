@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from x0mesh.mesh.routes import RouteChange
 from x0mesh.scenarios.actions import (
     Action,
     LinkBlock,
@@ -210,3 +211,39 @@ def test_a_cold_stop_empties_the_data_plane_and_a_warm_one_leaves_it(
         stop = fault("stop", NodeStop("n1", restart))  # type: ignore[arg-type]
         Engine(plan(ring(4), [stop]), watch).run()
         assert [seen for seen in watch.seen if seen[0]] == expected
+
+
+def test_routes_that_a_warm_restart_did_not_take_over_are_withdrawn(
+    plan: MakePlan, ring: Edges
+) -> None:
+    class Watch(NoDataPlane):
+        def __init__(self) -> None:
+            self.withdrawn: list[tuple[int, str, str]] = []
+
+        def install(self, t: int, node: str, changes: Sequence[RouteChange]) -> None:
+            self.withdrawn += [(t, node, c.destination) for c in changes if c.route is None]
+
+    watch = Watch()
+    faults = [
+        fault("warm", NodeStop("n1", "warm")),
+        fault("gone", NodeStop("n3", "never"), trigger=At(3500 * MS)),
+        fault("gone too", NodeStop("n2", "never"), trigger=At(3500 * MS)),
+    ]
+    Engine(plan(ring(4), faults, chaos_ns=20 * S), watch).run()
+    swept = {(t, d) for t, node, d in watch.withdrawn if node == "n1"}
+    assert swept == {(15 * S + 20_000, "n2"), (15 * S + 20_000, "n3")}
+
+
+def test_a_node_that_is_stopped_while_paused_starts_when_both_are_over(
+    plan: MakePlan, ring: Edges
+) -> None:
+    faults = [
+        fault("pause", NodePause("n1"), trigger=At(3 * S), duration_ns=4 * S),
+        fault("stop", NodeStop("n1", "cold"), trigger=At(4 * S), duration_ns=S),
+    ]
+    record = run(plan(ring(4), faults, chaos_ns=12 * S))
+    assert [f.status for f in record.faults] == ["confirmed", "confirmed"]
+    assert [f.undo for f in record.faults] == ["verified", "verified"]
+    said = [e.t_ns for e in record.events if e.node == "n1" and not e.kind.startswith("fault")]
+    assert not [t for t in said if 3 * S < t < 7 * S]
+    assert len(times(record, "adjacency.full", node="n1")) == 2
