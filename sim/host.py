@@ -19,6 +19,7 @@ from x0mesh.mesh.events import SESSION_REFUSED
 from x0mesh.mesh.link_state import Snapshot
 from x0mesh.mesh.messages import Message
 from x0mesh.mesh.node import Node
+from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import RouteChange
 from x0mesh.sim.clock import NODE, Clock
 from x0mesh.sim.lease import LeaseEnd
@@ -502,6 +503,9 @@ class Host:
 
     def install(self, changes: Sequence[RouteChange]) -> None:
         self.world.observer.install(self._clock.now_ns, self.name, changes)
+
+    def answer_by(self, view: RouteView) -> None:
+        self.world.observer.answer_by(self._clock.now_ns, self.name, view)
 
     def close(self, link: str, reason: str) -> None:
         self.interfaces[link].close(reason)
