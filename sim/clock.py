@@ -28,6 +28,19 @@ _RANK_BITS: Final = 24
 _NEVER: Final = 2**63
 
 
+class _Buckets(dict[int, list[Entry]]):
+    """Entries by time / 2**20 ns; a new bucket's index also goes into the heap `indices`."""
+
+    def __init__(self, indices: list[int]) -> None:
+        super().__init__()
+        self._indices = indices
+
+    def __missing__(self, index: int) -> list[Entry]:
+        heappush(self._indices, index)
+        bucket = self[index] = []
+        return bucket
+
+
 class Clock(simpy.Environment):
     """A SimPy environment in integer nanoseconds with a calendar queue (Brown 1988) beside it.
 
@@ -38,8 +51,8 @@ class Clock(simpy.Environment):
     def __init__(self) -> None:
         super().__init__(0)
         self.entries = 0
-        self._buckets: dict[int, list[Entry]] = {}
-        self._indices: list[int] = []
+        self._indices: list[int] = []  # heap of the buckets there are
+        self._buckets = _Buckets(self._indices)
         self._bucket = -1
         self._current: list[Entry] = []  # the bucket being worked off, latest first
         self._late: list[Entry] = []  # heap of what was pushed into it since
@@ -58,16 +71,11 @@ class Clock(simpy.Environment):
     ) -> None:
         """Call `function(argument)` at `time_ns`, which must not be in the past."""
         index = time_ns >> _BUCKET_BITS
-        if index <= self._bucket:
+        if index > self._bucket:
+            self._buckets[index].append((time_ns, order, function, argument))
+        else:
             assert time_ns >= self._now, "an entry cannot lie in the past"
             heappush(self._late, (time_ns, order, function, argument))
-            return
-        bucket = self._buckets.get(index)
-        if bucket is None:
-            self._buckets[index] = [(time_ns, order, function, argument)]
-            heappush(self._indices, index)
-        else:
-            bucket.append((time_ns, order, function, argument))
 
     def spawn(self, rank: int, generator: Generator[Any, Any, Any]) -> simpy.Process:
         """Start a SimPy process; at equal times the smaller rank goes first."""
@@ -136,7 +144,7 @@ class Clock(simpy.Environment):
     @property
     def now_ns(self) -> int:
         """Simulated time."""
-        return int(self._now)
+        return self._now  # type: ignore[return-value]
 
     @property
     def backlog(self) -> int:
