@@ -164,6 +164,8 @@ def _check_lsa(lsa: Lsa) -> None:
             raise CodecError("a node that is its own neighbour")
         if not 0 < neighbour.cost <= limits.MAX_COST:
             raise CodecError(f"cost {neighbour.cost} is not in 1..{limits.MAX_COST}")
+        if not 0 <= neighbour.reverse_metric <= limits.MAX_COST:
+            raise CodecError(f"reverse metric {neighbour.reverse_metric} is out of range")
         seen.add((neighbour.node, neighbour.link))
     if len(seen) != len(lsa.neighbours):
         raise CodecError("the same neighbour twice over one link")

@@ -31,9 +31,9 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Advertisement:
-    """One origin's content: (neighbour, link) to cost, in name order."""
+    """One origin's content: (neighbour, link) to (cost, reverse metric), in name order."""
 
-    links: dict[tuple[str, str], int]
+    links: dict[tuple[str, str], tuple[int, int]]
     overload: bool
     digest: int
 
@@ -118,7 +118,7 @@ class Graph:
         advert = self._advert(name)
         if advert is None:
             return None
-        return tuple(Neighbour(node, link, cost) for (node, link), cost in advert.links.items())
+        return tuple(Neighbour(*neighbour, *cost) for neighbour, cost in advert.links.items())
 
     def is_overloaded(self, name: str) -> bool:
         """Whether `name` asks not to be transited (RFC 6987)."""
@@ -356,11 +356,11 @@ class GraphStore:
         known = self._parsed.get((origin, neighbours, overload))
         if known is not None:
             return known
-        links: dict[tuple[str, str], int] = {}
-        for node, link, cost in sorted((n.node, n.link, n.cost) for n in neighbours):
-            if node != origin and cost >= 1:
-                links.setdefault((node, link), cost)
-        content = [origin, overload, [(node, link, cost) for (node, link), cost in links.items()]]
+        links: dict[tuple[str, str], tuple[int, int]] = {}
+        for node, link, *cost in sorted(map(msgspec.structs.astuple, neighbours)):
+            if node != origin and cost[0] >= 1:
+                links.setdefault((node, link), (cost[0], cost[1]))
+        content = [origin, overload, [(*neighbour, *cost) for neighbour, cost in links.items()]]
         digest = hashlib.blake2b(_encode(content), digest_size=16).digest()
         parsed = _Advertisement(links, overload, int.from_bytes(digest, "big"))
         self._parsed.put((origin, neighbours, overload), parsed)
@@ -377,12 +377,14 @@ def _replace(rows: _Rows, names: _Names, replaced: Mapping[str, _Advertisement |
         adverts[number] = advert
         (overloaded.add if advert and advert.overload else overloaded.discard)(number)
         usable: list[Edge] = []
-        for (node, link), cost in advert.links.items() if advert else ():
+        for (node, link), (cost, reverse) in advert.links.items() if advert else ():
             other = names.index.get(node)
             theirs = adverts.get(other)
             back = theirs.links.get((origin, link)) if theirs else None
             if other is not None and back is not None:
-                usable.append(Edge(node, link, other, cost, back))
+                cost_back, reverse_back = back
+                edge = Edge(node, link, other, cost + reverse_back, cost_back + reverse)
+                usable.append(edge)
         mirrored: dict[int, list[Edge]] = {edge.number: [] for edge in edges[number]}
         for edge in usable:
             mirror = Edge(origin, edge.link, number, edge.cost_back, edge.cost)

@@ -57,7 +57,8 @@ class Decision:
 
     - switch-to-repair: the router has switched already; recorded. wait, stretch-timers: nothing
       to do, the sessions stretch themselves.
-    - cost-out, restore-cost: advertise `cost_factor` times the configured cost.
+    - cost-out, restore-cost: ask the neighbour, who sends what is lost here, to count the link
+      `cost_factor` times its configured cost.
     - quarantine: close the channel, neither dial nor accept before `until_ns`.
     - re-authenticate: close a channel that is not Full and dial afresh, now.
     - request-svid: ask the identity source for a new SVID.
@@ -375,7 +376,7 @@ class Healer:
                 self.knowledge.ended(now, name, Outcome.RESTORED, (Action.COST_OUT,))
         reason = (
             f"link {name}: {observation}; cost {'raised' if is_dearer else 'lowered'} "
-            f"from {before:g} to {cost.factor:g} times its own"
+            f"from {before:g} to {cost.factor:g} times its own towards us"
         )
         return [self._decide(now, action, name, reason, Diagnosis.GREY_FAILURE)]
 

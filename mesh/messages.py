@@ -10,11 +10,16 @@ import msgspec
 
 
 class Neighbour(msgspec.Struct, frozen=True, array_like=True):
-    """One advertised adjacency: who, over which link, at what cost in this direction."""
+    """One advertised adjacency: who, over which link, at what cost in this direction.
+
+    `reverse_metric` is added to the neighbour's cost towards the origin (RFC 8500): loss is
+    measured by who receives, and it is the sender's direction that has it.
+    """
 
     node: str
     link: str
     cost: int
+    reverse_metric: int = 0
 
 
 class Lsa(msgspec.Struct, frozen=True, array_like=True, tag="lsa"):

@@ -375,7 +375,7 @@ class Node:
     def _advertise(self, now: int, at: NodeLink) -> None:
         at.is_advertised = True
         at.neighbour_links = None
-        self._router.link_up(now, at.config.link, at.peer, at.cost)
+        self._router.link_up(now, at.config.link, at.peer)
         self._link_state.news(now, bad=False, reason=f"link {at.config.link} up")
 
     def _lost(self, now: int, at: NodeLink, cause: Loss, reason: str, close: bool) -> None:
@@ -464,12 +464,12 @@ class Node:
         match decision.action:
             case Action.COST_OUT | Action.RESTORE_COST:
                 at = self._links[decision.link]
-                before = at.cost
-                at.cost = min(MAX_COST, round(at.config.cost * decision.cost_factor))
-                self._router.link_cost(now, decision.link, at.cost)
-                if at.is_advertised and at.cost != before:
-                    text = f"link {decision.link} cost {at.cost}"
-                    self._link_state.news(now, bad=at.cost > before, reason=text)
+                before = at.reverse_metric
+                added = round(at.config.cost * (decision.cost_factor - 1))
+                at.reverse_metric = min(MAX_COST, added)
+                if at.is_advertised and at.reverse_metric != before:
+                    text = f"link {decision.link} reverse metric {at.reverse_metric}"
+                    self._link_state.news(now, bad=at.reverse_metric > before, reason=text)
             case Action.QUARANTINE:
                 at = self._links[decision.link]
                 self._end(now, at, QUARANTINED)
@@ -521,7 +521,7 @@ class Node:
 
     def _content(self) -> Content:
         neighbours = [
-            Neighbour(at.peer, name, at.cost)
+            Neighbour(at.peer, name, at.config.cost, at.reverse_metric)
             for name, at in self._links.items()
             if at.is_advertised and not self._is_leaving
         ]

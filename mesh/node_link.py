@@ -1,4 +1,4 @@
-"""The parts that each link of a node has: adjacency, BFD session, flap damping, cost."""
+"""The parts that each link of a node has: adjacency, BFD session, flap damping, metric."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class NodeLink:
         "_port",
         "adjacency",
         "config",
-        "cost",
         "damping",
         "hold_due",
         "is_advertised",
         "neighbour_links",
+        "reverse_metric",
         "session",
     )
 
@@ -51,7 +51,7 @@ class NodeLink:
         self._port = port
         self.adjacency = adjacency
         self.config: LinkConfig = adjacency.config
-        self.cost = adjacency.config.cost
+        self.reverse_metric = 0
         self.damping = FlapDamping(damping)
         self.session = Session(liveness, self)
         self.is_advertised = False

@@ -107,15 +107,12 @@ class Router:
             self._graph = graph
             self._backoff.topology_event(now)
 
-    def link_up(self, now: int, link: str, neighbour: str, cost: int) -> None:
-        """The link can carry packets; used once both ends advertise it."""
+    def link_up(self, now: int, link: str, neighbour: str) -> None:
+        """The link can carry packets; used once both ends advertise it, at the cost they say."""
         known = self._usable.get(link)
         self._usable[link] = neighbour
         if known != neighbour and self._advertised(link):
             self._backoff.topology_event(now)
-
-    def link_cost(self, now: int, link: str, cost: int) -> None:
-        """The link's cost changed; it counts when our advertisement says so."""
 
     def link_failed(self, now: int, link: str) -> None:
         """Local repair: what used the link uses its repair from this instant on."""

@@ -73,6 +73,15 @@ def test_an_edge_needs_both_ends_on_the_same_link() -> None:
     assert "b" not in store.distances_from(withdrawn, "a")
 
 
+def test_a_reverse_metric_counts_in_the_neighbours_direction() -> None:
+    store = GraphStore()
+    graph = store.apply(store.empty(), "a", (Neighbour("b", "ab", 10, reverse_metric=30),))
+    graph = store.apply(graph, "b", (Neighbour("a", "ab", 20),))
+    assert store.distances_from(graph, "a")["b"] == 10
+    assert store.distances_from(graph, "b")["a"] == 50
+    assert graph.advertisement("a") == (Neighbour("b", "ab", 10, 30),)
+
+
 def test_entries_that_make_no_sense_are_never_usable() -> None:
     store = GraphStore()
     graph = store.apply(store.empty(), "a", (Neighbour("a", "l0", 1), Neighbour("b", "l1", 0)))

@@ -211,7 +211,7 @@ def test_a_lossy_link_is_made_dearer_before_it_dies(healer: Healer) -> None:
     assert decision.action is Action.COST_OUT
     assert decision.cost_factor == healer.cost_factor("a-b") == 16.0
     assert decision.reason == (
-        "link a-b: 25.0% of keep-alives lost; cost raised from 1 to 16 times its own"
+        "link a-b: 25.0% of keep-alives lost; cost raised from 1 to 16 times its own towards us"
     )
 
 

@@ -243,7 +243,7 @@ def test_a_link_back_before_spf_needs_no_delay(square: tuple[Bench, GraphStore, 
     bench, _, _ = square
     before = dict(bench.installed)
     bench.router.link_failed(7, "ab")
-    bench.router.link_up(8, "ab", "b", 10)
+    bench.router.link_up(8, "ab", "b")
     bench.fire(SPF_TIMER)
     assert bench.installed == before
     assert bench.router.quiet
@@ -255,7 +255,7 @@ def test_an_edge_counts_once_both_ends_advertise_it_and_our_link_is_up(
     store = GraphStore()
     bench = Bench(store)
     one_sided = store.apply(store.empty(), "a", (Neighbour("b", "ab", 10),))
-    bench.router.link_up(1, "ab", "b", 10)
+    bench.router.link_up(1, "ab", "b")
     bench.router.graph_changed(1, one_sided)
     bench.fire(SPF_TIMER)
     assert bench.installed == {}

@@ -438,8 +438,10 @@ def test_a_lossy_link_costs_more_and_traffic_leaves_it(network, ring_edges):
         net.nodes["b"].lease_report(net.now, "l0", 8, 64)
         net.run_for(1 * S)
     net.run_for(20 * S)
-    cost = {link: cost for _, link, cost in net.database("d")["a"]}
-    assert cost["l0"] > 10 == cost["l5"]
+    said = net.nodes["d"].database.newest("a")
+    assert said is not None
+    reverse = {neighbour.link: neighbour.reverse_metric for neighbour in said.neighbours}
+    assert reverse["l0"] > 0 == reverse["l5"]
     assert any("cost-out" in reason for reason in net.reasons("a", events.HEALING_DECISION))
     assert net.path("a", "b") == ["a", "f", "e", "d", "c", "b"]
     for _ in range(40):
@@ -448,6 +450,18 @@ def test_a_lossy_link_costs_more_and_traffic_leaves_it(network, ring_edges):
         net.run_for(1 * S)
     net.run_for(20 * S)
     assert net.path("a", "b") == ["a", "b"]
+
+
+def test_loss_in_one_direction_turns_only_that_direction_away(network, ring_edges):
+    """Only the receiver can measure it, and the sender must go round (RFC 8500)."""
+    net = network(ring_edges).start_converged()
+    net.run(1 * S)
+    for _ in range(8):
+        net.nodes["b"].lease_report(net.now, "l0", 8, 64)
+        net.run_for(1 * S)
+    net.run_for(20 * S)
+    assert net.path("a", "b") == ["a", "f", "e", "d", "c", "b"]
+    assert net.path("b", "a") == ["b", "a"]
 
 
 def test_a_node_whose_timers_run_late_doubts_itself_first(network, ring_edges):
