@@ -30,7 +30,7 @@ from x0mesh.mesh.config import (
 from x0mesh.mesh.credential import FakeSigner, FakeVerifier
 from x0mesh.mesh.effects import ProtocolEvent
 from x0mesh.mesh.events import SESSION_REFUSED
-from x0mesh.mesh.graph import GraphStore
+from x0mesh.mesh.graph import Graph, GraphStore
 from x0mesh.mesh.node import Node
 from x0mesh.scenarios.plan import AbortRule, Plan
 from x0mesh.scenarios.record import Event, Record, Sample
@@ -349,13 +349,13 @@ class Engine(LinkWatcher):
         running = {name: host.node for name, host in self.hosts.items() if host.is_running}
         if self._states_in_full:
             return {name: _canonical(node.canonical_state()) for name, node in running.items()}
-        known: dict[int, dict[str, str]] = {}  # nodes whose databases agree share one graph
+        known: dict[Graph, dict[str, str]] = {}  # nodes whose databases agree share one graph
         return {name: _canonical(_digests(node, known)) for name, node in running.items()}
 
 
-def _digests(node: Node, known: dict[int, dict[str, str]]) -> dict[str, str]:
+def _digests(node: Node, known: dict[Graph, dict[str, str]]) -> dict[str, str]:
     """SHA-256 of each part of `Node.canonical_state`; `known` keeps those of a graph."""
-    graph = id(node.database.graph)
+    graph = node.database.graph
     if graph not in known:
         state = node.canonical_state()
         known[graph] = {part: _sha256(state[part]) for part in ("database", "overloaded")}
