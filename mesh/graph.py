@@ -79,6 +79,7 @@ class Graph:
         self._names = names
         self._base = base
         self._pending = pending
+        self._reach: dict[int, int] = {}
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self.key == other.key
@@ -131,6 +132,28 @@ class Graph:
 
     def name(self, number: int) -> str:
         return self._names.names[number]
+
+    def reach(self, name: str) -> int:
+        """To how many other nodes `name` has a path; overloaded nodes carry nobody else's."""
+        number = self.number(name)
+        if number is None:
+            return 0
+        if number not in self._reach:
+            reached = self._reached(number)
+            # All that carry packets and reach each other reach the same nodes.
+            alike = {number} if number in self.overloaded else reached - self.overloaded
+            self._reach.update(dict.fromkeys(alike, len(reached) - 1))
+        return self._reach[number]
+
+    def _reached(self, number: int) -> set[int]:
+        reached, waiting = {number}, [number]
+        while waiting:
+            for edge in self.edges_at(waiting.pop()):
+                if edge.number not in reached:
+                    reached.add(edge.number)
+                    if edge.number not in self.overloaded:
+                        waiting.append(edge.number)
+        return reached
 
     def rows(self) -> list[Edges]:
         """Edges of all nodes by index."""

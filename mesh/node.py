@@ -48,7 +48,6 @@ from x0mesh.mesh.observations import (
 from x0mesh.mesh.origination import Content
 from x0mesh.mesh.router import Router
 from x0mesh.mesh.routes import Active, Route
-from x0mesh.mesh.spf import UNREACHABLE
 from x0mesh.mesh.spf_backoff import SPF_TIMER
 
 __all__ = ["Node", "Snapshot"]
@@ -495,8 +494,7 @@ class Node:
 
     def _look_at_reachability(self) -> None:
         """A mesh that this node has not joined yet is not partitioned from it."""
-        labels = self._store.labels(self._graph, self._name, towards=False)
-        reachable = max(0, len(labels) - labels.count(UNREACHABLE) - 1)
+        reachable = self._graph.reach(self._name)
         known = max(0, len(self._graph.nodes) - 1)
         self._has_joined = self._has_joined or 2 * reachable > known
         if self._has_joined:

@@ -177,3 +177,20 @@ def test_a_tiny_memo_gives_the_same_answers(make_graph: Callable[..., Graph]) ->
         assert one.key == two.key
         for root in one.nodes[:5]:
             assert dict(tiny.distances_to(one, root)) == dict(roomy.distances_to(two, root))
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_reach_counts_what_distances_find(
+    seed: int,
+    make_graph: Callable[..., Graph],
+    random_links: Callable[[int], list[tuple[str, str, str, int, int]]],
+) -> None:
+    source = random.Random(seed)
+    links = [link for link in random_links(seed) if source.random() < 0.8]
+    names = sorted({name for link in links for name in link[:2]})
+    store = GraphStore()
+    graph = make_graph(store, links, [name for name in names if source.random() < 0.3])
+    for name in (*names, "nobody"):
+        others = [other for other in store.distances_from(graph, name) if other != name]
+        assert graph.reach(name) == len(others), name
