@@ -45,6 +45,7 @@ class DataPlane:
             names = [name for name in names if name in in_use]
         self._reachability = Reachability(self.forwarding, sampled_destinations(names, plan.seed))
         self._labels: dict[str, str] | None = None
+        self._ratio: float | None = None
         self._changed_at: int | None = 0
         self._series: list[tuple[int, float]] = []
 
@@ -78,7 +79,9 @@ class DataPlane:
         self.forwarding.set_gate(t, node, link, is_open)
 
     def reachability(self, t: int) -> float:
-        return self._reachability.ratio(t, self._components())
+        if self._ratio is None:
+            self._ratio = self._reachability.ratio(t, self._components())
+        return self._ratio
 
     def finish(
         self, end_ns: int
@@ -125,6 +128,7 @@ class DataPlane:
             if not self._series or self._series[-1][1] != value:
                 self._series.append((changed, value))
         self._changed_at = t
+        self._ratio = None
 
     def _components(self) -> dict[str, str]:
         """Components of the surviving graph in force."""

@@ -7,6 +7,7 @@ use are installed, the destinations are those in use.
 
 from __future__ import annotations
 
+from x0mesh.mesh.routes import Active, NextHop, Route
 from x0mesh.scenarios.draws import stream
 from x0mesh.sim.forwarding import MAX_HOPS, Fate, Forwarding, Packet
 
@@ -45,37 +46,57 @@ class Reachability:
         """How many sources reach `destination`; unmarked packets at one node share a fate."""
         known: dict[str, bool] = {destination: True}
         for source in sources:
-            if source in known:
-                continue
-            packet = Packet(source, destination, 0)
-            trail: list[str] = []
-            outcome: bool | None = None
-            while outcome is None:
-                plain = not packet.repaired and not packet.segments
-                if plain and packet.node in known:
-                    outcome = known[packet.node]
+            trail: dict[str, None] = {}
+            node: str | None = source
+            while node is not None and node not in known:
+                if node in trail or len(trail) > MAX_HOPS:
+                    node = None
                     break
-                if packet.arrive(packet.node) or packet.hops > MAX_HOPS:
-                    outcome = False
-                    break
-                if plain:
-                    trail.append(packet.node)
-                outcome = self._hop(t_ns, packet)
-            for node in trail:
-                known[node] = outcome
+                trail[node] = None
+                route = self._route(node, destination)
+                if route is None:
+                    node = None
+                elif route.active is Active.PRIMARY:
+                    node = self._beyond(node, route.primary)
+                else:
+                    packet = Packet(node, destination, 0)
+                    packet.hops = len(trail) - 1
+                    known[node] = self._arrives(t_ns, packet)
+            outcome = node is not None and known[node]
+            known.update(dict.fromkeys(trail, outcome))
         return sum(known[source] for source in sources)
 
-    def _hop(self, t_ns: int, packet: Packet) -> bool | None:
-        """Advance one hop; True delivered, False dropped, None under way."""
-        hop, fate, _ = self.forwarding.next_hop(t_ns, packet)
-        if hop is None:
-            return fate is Fate.DELIVERED
-        direction = self.forwarding.directions[hop.link, packet.node]
+    def _route(self, node: str, destination: str) -> Route | None:
+        """What an unmarked packet at `node` follows now."""
+        forwarding = self.forwarding
+        if not forwarding.on[node].now:
+            return None
+        installed = forwarding.tables[node].get(destination)
+        if installed is not None and installed.now is not None:
+            return installed.now
+        views = forwarding.views.get(node)
+        return views.now.route(destination) if views is not None and views.now is not None else None
+
+    def _arrives(self, t_ns: int, packet: Packet) -> bool:
+        """Whether a packet that meets a failure gets there."""
+        while True:
+            if packet.arrive(packet.node) or packet.hops > MAX_HOPS:
+                return False
+            hop, fate, _ = self.forwarding.next_hop(t_ns, packet)
+            if hop is None:
+                return fate is Fate.DELIVERED
+            receiver = self._beyond(packet.node, hop)
+            if receiver is None:
+                return False
+            packet.node = receiver
+            packet.hops += 1
+
+    def _beyond(self, node: str, hop: NextHop) -> str | None:
+        """Who gets what `node` sends to `hop`; None if nobody does."""
+        forwarding = self.forwarding
+        direction = forwarding.directions[hop.link, node]
         passes, held, impairment = direction.state.now
         if not passes or held or impairment.loss >= 1.0:
-            return False
-        if not self.forwarding.gate_open(t_ns, direction.receiver, direction.link)[0]:
-            return False
-        packet.node = direction.receiver
-        packet.hops += 1
-        return None
+            return None
+        gate = forwarding.gates.get((direction.receiver, direction.link))
+        return direction.receiver if gate is not None and gate.now else None
