@@ -64,7 +64,8 @@ class Run(Section):
     """Phases and replications.
 
     `chaos` None: to the last fault's end and five seconds more (`schedule.chaos_ns`). `start`
-    None: cold up to CONVERGED_ABOVE_NODES nodes, converged above.
+    None: cold up to CONVERGED_ABOVE_NODES nodes, converged above; `routes` None: all, or in-use
+    above as many.
     """
 
     warmup: Phase = 6_000_000_000
@@ -72,8 +73,11 @@ class Run(Section):
     settle: Phase = 5_000_000_000
     seeds: Seeds = Seeds()
     start: Literal["cold", "converged"] | None = None
-    routes: Literal["all", "in-use"] = "all"
+    routes: Literal["all", "in-use"] | None = None
     time_limit: TimeLimit = TimeLimit()
+
+    def routes_for(self, nodes: int) -> Literal["all", "in-use"]:
+        return self.routes or ("in-use" if nodes > CONVERGED_ABOVE_NODES else "all")
 
     def start_for(self, nodes: int) -> Literal["cold", "converged"]:
         return self.start or ("converged" if nodes > CONVERGED_ABOVE_NODES else "cold")

@@ -134,7 +134,7 @@ class _Planner:
             chaos_ns=times.chaos_ns,
             settle_ns=run.settle,
             start=run.start_for(len(self.topology.nodes)),
-            routes=run.routes,
+            routes=run.routes_for(len(self.topology.nodes)),
             protocol=self.scenario.protocol.plan(),
             identity=self.scenario.identity.plan(),
             abort_if=tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from x0mesh.scenarios.imports.base import ImportFormat, Syntax, import_format
 from x0mesh.scenarios.imports.json_graph import ends, entries
@@ -16,16 +16,20 @@ from x0mesh.scenarios.imports.network import (
     ratio,
 )
 
+RADIO_TRIES: Final = 7
+
 
 @import_format
 class Meshviewer(ImportFormat):
     """Freifunk maps: `nodes` with `id` or `node_id`, `links` with `source_tq` and `target_tq`.
 
-    A quality is taken for the share of packets that arrive in the direction away from the node
-    it is named after (batman-adv's TQ is measured on broadcasts, which are never sent again):
-    loss = 1 - tq. Links without a quality lose nothing. Every link has the plain delay of 1 ms:
-    what a radio link takes does not depend on its length. meshnet-lab's `x` is the latitude. Ids
-    are compared as text; of entries that repeat an id the first counts (Berlin's map has such).
+    A quality is taken for the share of broadcasts that arrive in the direction away from the node
+    it is named after (as batman-adv measures TQ). Radio sends a unicast frame again until it is
+    acknowledged, up to seven times (IEEE 802.11, dot11ShortRetryLimit): loss = (1 - tq)^7. Links
+    of type `vpn` send once: loss = 1 - tq. Links without a quality lose nothing. Every link has
+    the plain delay of 1 ms: what a radio link takes does not depend on its length. meshnet-lab's
+    `x` is the latitude. Ids are compared as text; of entries that repeat an id the first counts
+    (Berlin's map has such).
     """
 
     kind: ClassVar[str] = "meshviewer"
@@ -51,17 +55,23 @@ class Meshviewer(ImportFormat):
         for number, entry in enumerate(entries(document, "links", required=True)):
             where = f"links[{number}]"
             source, target = ends(entry, where)
+            tries = 1 if entry.get("type") == "vpn" else RADIO_TRIES
+            forward = ratio(entry.get("source_tq", 1), f"{where}.source_tq")
+            backward = ratio(entry.get("target_tq", 1), f"{where}.target_tq")
             network.add_link(
                 FileLink(
                     node_id(source, where),
                     node_id(target, where),
-                    loss_forward=1 - ratio(entry.get("source_tq", 1), f"{where}.source_tq"),
-                    loss_backward=1 - ratio(entry.get("target_tq", 1), f"{where}.target_tq"),
+                    loss_forward=(1 - forward) ** tries,
+                    loss_backward=(1 - backward) ** tries,
                 )
             )
             unmeasured += "source_tq" not in entry and "target_tq" not in entry
         network.add_linked_nodes()
-        network.assumptions.append("loss = 1 - tq, each direction its own; delay 1 ms")
+        network.assumptions.append(
+            f"loss = (1 - tq)^{RADIO_TRIES} on radio, 1 - tq on vpn links, each direction its own; "
+            "delay 1 ms"
+        )
         if unmeasured:
             network.assumptions.append(f"{unmeasured} links without a quality lose nothing")
         return network

@@ -229,10 +229,12 @@ def test_link_quality_becomes_loss_in_its_own_direction(read: Reader) -> None:
     assert list(topology.nodes) == ["Dach", "Hof", "hub"]
     assert topology.nodes["Dach"].position == (12.4, 51.3)
     one, two = topology.links.values()
-    assert (one.forward.loss, one.backward.loss) == pytest.approx((0.1, 0.4))
+    assert (one.forward.loss, one.backward.loss) == pytest.approx((0.1**7, 0.4**7))
     assert (two.forward.loss, two.backward.loss) == (0, 0)
     assert one.forward.delay_ns == MS
-    assert noted(topology, "loss = 1 - tq, each direction its own")
+    assert noted(
+        topology, "loss = (1 - tq)^7 on radio, 1 - tq on vpn links, each direction its own"
+    )
     assert noted(topology, "1 links without a quality lose nothing")
     assert noted(topology, "1 more nodes are named by links only")
 
@@ -241,7 +243,13 @@ def test_meshviewer_as_the_maps_publish_it(read: Reader) -> None:
     topology = read(MESHVIEWER)
     assert list(topology.nodes) == ["Dach", "Hof"]
     assert topology.nodes["Dach"].position == (12.4, 51.3)
-    assert topology.links["Dach--Hof"].backward.loss == 0.5
+    assert topology.links["Dach--Hof"].backward.loss == 0.5**7
+
+
+def test_a_tunnel_sends_once(read: Reader) -> None:
+    file = {"links": [{"source": 0, "target": 1, "source_tq": 0.75, "type": "vpn"}]}
+    (link,) = read(file).links.values()
+    assert (link.forward.loss, link.backward.loss) == (0.25, 0)
 
 
 def test_links_of_quality_zero_and_repeated_ids_are_said(read: Reader) -> None:

@@ -42,7 +42,8 @@ def test_five_lines_are_a_scenario_with_sensible_defaults() -> None:
     assert (scenario.run.warmup, scenario.run.chaos, scenario.run.settle) == (6 * S, None, 5 * S)
     seeds = scenario.run.seeds
     assert (seeds.base, seeds.sim, seeds.emulation) == (1, 20, 3)
-    assert scenario.run.routes == "all"
+    assert scenario.run.routes is None
+    assert [scenario.run.routes_for(n) for n in (300, 301)] == ["all", "in-use"]
     assert scenario.run.start_for(300) == "cold"
     assert scenario.run.start_for(301) == "converged"
     assert scenario.topology.import_ == "topohub:sndlib/germany50"
