@@ -132,6 +132,7 @@ def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
     """
     from x0mesh.doctor import missing_faults
     from x0mesh.scenarios.planner import make_plan
+    from x0mesh.terminal import counted
 
     problems: list[str] = []
     for name in scenarios:
@@ -144,10 +145,15 @@ def validate(scenarios: Sequence[str], sets: Sequence[str]) -> None:
         except RefusedError as error:
             problems.append(f"{error.label}: {error}")
             continue
-        click.echo(
-            f"{name}: ok: {len(plan.nodes)} nodes, {len(plan.links)} links, "
-            f"{len(plan.flows)} flows, {len(plan.faults)} faults, {len(scenario.checks)} checks"
-        )
+        parts = {
+            "node": plan.nodes,
+            "link": plan.links,
+            "flow": plan.flows,
+            "fault": plan.faults,
+            "check": scenario.checks,
+        }
+        words = ", ".join(counted(len(found), what) for what, found in parts.items())
+        click.echo(f"{name}: ok: {words}")
         if missing := missing_faults(scenario):
             click.echo(f"{name}: no engine of this version runs {', '.join(missing)}")
     if problems:

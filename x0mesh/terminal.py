@@ -144,5 +144,10 @@ def _lives(fault: FaultVerdict) -> str:
     return f"{took_place}, undo {fault.undo}" if began else took_place
 
 
+def counted(n: int, what: str) -> str:
+    """'1 link', '3 links'."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def _replications(n: int) -> str:
-    return f"{n} replication" if n == 1 else f"{n} replications"
+    return counted(n, "replication")
