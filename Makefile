@@ -1,4 +1,4 @@
-.PHONY: run test lint nightly mutants bench setup schema lock clean
+.PHONY: run test lint nightly mutants bench setup schema docs lock clean
 
 X0MESH := .venv/bin/x0mesh
 PYTEST := .venv/bin/python -m pytest
@@ -31,6 +31,9 @@ setup:
 
 schema: setup
 	@$(X0MESH) schema --out scenarios/schema/scenario-1.schema.json
+
+docs: setup
+	@.venv/bin/python scripts/docs.py
 
 lock: setup
 	.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
