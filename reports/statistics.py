@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from x0mesh.scenarios.claims import BOOTSTRAP_MINIMUM, replications_for_bound
 
@@ -40,7 +40,7 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> Interval:
     _check_rate(successes, n)
     if n == 0:
         return Interval(0.0, 1.0)
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    z = float(special.ndtri(0.5 + confidence / 2))
     rate = successes / n
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -59,7 +59,7 @@ def rate_upper(successes: int, n: int, confidence: float = 0.95) -> float:
     _check_rate(successes, n)
     if successes == n:
         return 1.0
-    return float(stats.beta.ppf(confidence, successes + 1, n - successes))
+    return float(special.betaincinv(successes + 1, n - successes, confidence))
 
 
 def rate_lower(successes: int, n: int, confidence: float = 0.95) -> float:
@@ -67,7 +67,7 @@ def rate_lower(successes: int, n: int, confidence: float = 0.95) -> float:
     _check_rate(successes, n)
     if successes == 0:
         return 0.0
-    return float(stats.beta.ppf(1 - confidence, successes, n - successes + 1))
+    return float(special.betaincinv(successes, n - successes + 1, 1 - confidence))
 
 
 def _check_rate(successes: int, n: int) -> None:
@@ -94,7 +94,7 @@ def quantile_rank(n: int, share: float, confidence: float) -> int | None:
     if n < replications_for_bound(share, confidence):
         return None
     ranks = np.arange(1, n + 1)
-    reached = stats.binom.cdf(ranks - 1, n, share) >= confidence - 1e-12
+    reached = special.bdtr(ranks - 1, n, share) >= confidence - 1e-12
     return int(ranks[np.argmax(reached)]) if reached.any() else None
 
 
