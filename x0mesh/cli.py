@@ -7,6 +7,7 @@ cannot run it, 5 nothing selected, 6 undo failed, 7 aborted by safety, 70 intern
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -73,7 +74,8 @@ class _Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
 )
 @click.version_option(__version__, prog_name="x0mesh")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Simulation and chaos testing for self-healing, zero-trust mesh networks.
 
     A scenario file declares a topology, traffic, a timeline of faults and what must stay true.
@@ -92,6 +94,8 @@ def cli() -> None:
     4 this host cannot run it, 5 nothing selected, 6 undo failed, 7 aborted by safety,
     70 internal error, 130/143 stopped by a signal.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 _set_option = click.option(

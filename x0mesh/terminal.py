@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from x0mesh.reports import Judgement
     from x0mesh.reports.verdict import FaultVerdict
 
+_GREEN, _RED, _YELLOW, _GREY = "green", "red", "yellow", "bright_black"
 _COLOURS: Final = {
-    "pass": "green",
-    "fail": "red",
-    "inconclusive": "yellow",
-    "error": "red",
-    "aborted": "red",
-    "skipped": "bright_black",
-    "confirmed": "green",
-    "mismatch": "yellow",
-    "not-fired": "yellow",
-    "not-armed": "yellow",
+    "pass": _GREEN,
+    "fail": _RED,
+    "inconclusive": _YELLOW,
+    "error": _RED,
+    "aborted": _RED,
+    "skipped": _GREY,
+    "confirmed": _GREEN,
+    "mismatch": _YELLOW,
+    "not-fired": _YELLOW,
+    "not-armed": _YELLOW,
 }
 PLAIN_EVERY_S: Final = 10.0
 
@@ -125,7 +126,7 @@ def print_verdict(name: str, judgement: Judgement, folder: Path) -> None:
             head, word, tail = line.partition(f"  {row[3]}")
             click.echo(head + click.style(word, fg=_COLOURS.get(row[3])) + tail)
     for note in judgement.notes:
-        click.secho(f"note: {note}", fg="bright_black")
+        click.secho(f"note: {note}", fg=_GREY)
     for reason in judgement.reasons:
         click.echo(f"because: {reason}")
     for check in judgement.checks:
