@@ -7,7 +7,6 @@ between false alarms above the configured target. Changed only by `Adaptation.re
 from __future__ import annotations
 
 import math
-from collections import deque
 
 from x0mesh.mesh.config import LivenessConfig
 
@@ -44,7 +43,7 @@ class LossEstimate:
     __slots__ = ("_expected", "_lost", "_reports")
 
     def __init__(self) -> None:
-        self._reports: deque[tuple[int, int]] = deque()
+        self._reports: list[tuple[int, int]] = []
         self._lost = 0
         self._expected = 0
 
@@ -57,7 +56,7 @@ class LossEstimate:
             self._reports.clear()
             self._lost = self._expected = 0
         elif len(self._reports) == REPORTS_KEPT:
-            old_lost, old_expected = self._reports.popleft()
+            old_lost, old_expected = self._reports.pop(0)
             self._lost -= old_lost
             self._expected -= old_expected
         self._reports.append((lost, expected))

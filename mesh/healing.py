@@ -6,7 +6,6 @@ timer of its own: it looks at its deadlines whenever something is observed, `Tic
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -110,11 +109,11 @@ class _Link:
     cost: LinkCost = field(default_factory=LinkCost)
     outage: _Outage | None = None
     lost_ns: int | None = None
-    refusals: deque[int] = field(default_factory=deque)
-    holds: deque[int] = field(default_factory=deque)
+    refusals: list[int] = field(default_factory=list)
+    holds: list[int] = field(default_factory=list)
     released_ns: int = 0
     term_ns: int = 0
-    evidence: deque[tuple[int, str]] = field(default_factory=lambda: deque(maxlen=EVIDENCE_KEPT))
+    evidence: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Healer:
@@ -131,7 +130,7 @@ class Healer:
         self._name = name
         self._config = config or HealingConfig()
         self._links = {link: _Link(peer) for link, peer in links.items()}
-        self._node_evidence: deque[tuple[int, str]] = deque(maxlen=EVIDENCE_KEPT)
+        self._node_evidence: list[tuple[int, str]] = []
         self._late_ns: int | None = None
         self._stretch = 1
         self._is_partitioned = False
@@ -516,18 +515,19 @@ class Healer:
         )
         return [self._decide(now, Action.STRETCH_TIMERS, THIS_NODE, reason, Diagnosis.OWN_SLOWNESS)]
 
-    def _struck(self, now: int, strikes: deque[int]) -> bool:
+    def _struck(self, now: int, strikes: list[int]) -> bool:
         """Add a strike; true once there are too many within the window."""
         strikes.append(now)
         while strikes[0] < now - self._config.strike_window_ns:
-            strikes.popleft()
+            del strikes[0]
         if len(strikes) > self._config.strikes:
-            strikes.popleft()
+            del strikes[0]
         return len(strikes) == self._config.strikes
 
     def _note(self, now: int, name: str, observation: Observation) -> None:
         kept = self._links[name].evidence if name else self._node_evidence
         kept.append((now, str(observation)))
+        del kept[:-EVIDENCE_KEPT]
 
     def _decide(
         self,

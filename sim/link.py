@@ -62,17 +62,23 @@ class BurstProcess:
 
 
 class PacketDraws:
-    """Draws of one kind of packet in one direction, by packet number."""
+    """Draws of one kind of packet in one direction: one stream per purpose, made when needed."""
 
-    __slots__ = ("burst", "corrupt", "duplicate", "jitter", "loss", "reorder")
+    __slots__ = ("_entity", "_kind", "_made", "_streams")
 
     def __init__(self, streams: Streams, entity: str, kind: str) -> None:
-        self.loss: Draws = streams.draws(entity, f"{kind} loss")
-        self.burst: Draws = streams.draws(entity, f"{kind} burst loss")
-        self.jitter: Draws = streams.draws(entity, f"{kind} jitter")
-        self.reorder: Draws = streams.draws(entity, f"{kind} reorder")
-        self.duplicate: Draws = streams.draws(entity, f"{kind} duplicate")
-        self.corrupt: Draws = streams.draws(entity, f"{kind} corrupt")
+        self._streams = streams
+        self._entity = entity
+        self._kind = kind
+        self._made: dict[str, Draws] = {}
+
+    def at(self, purpose: str, n: int) -> float:
+        """Packet `n`'s draw for this purpose."""
+        draws = self._made.get(purpose)
+        if draws is None:
+            draws = self._streams.draws(self._entity, f"{self._kind} {purpose}")
+            self._made[purpose] = draws
+        return draws.at(n)
 
 
 class Direction:
@@ -123,7 +129,7 @@ class Direction:
         self._impairments: dict[Owner, Impairment] = {}
         self._held: list[Callable[[], None]] = []
         self._release: Release = "fifo"
-        self._departures: deque[int] = deque()
+        self._departures: deque[int] | None = None  # there once the rate is finite
         self._burst: BurstProcess | None = None
         self._bursts: list[tuple[int, BurstProcess | None]] = []
         self._update(0)
@@ -172,8 +178,8 @@ class Direction:
             self.lost += 1
             return DROPPED
         burst = self._burst
-        if (impairment.loss and draws.loss.at(n) < impairment.loss) or (
-            burst is not None and draws.burst.at(n) < burst.loss(now_ns)
+        if (impairment.loss and draws.at("loss", n) < impairment.loss) or (
+            burst is not None and draws.at("burst loss", n) < burst.loss(now_ns)
         ):
             self.lost += 1
             return DROPPED
@@ -183,21 +189,23 @@ class Direction:
             if leaves_ns == DROPPED:
                 self.overflowed += 1
                 return DROPPED
-        if impairment.corrupt and draws.corrupt.at(n) < impairment.corrupt:
+        if impairment.corrupt and draws.at("corrupt", n) < impairment.corrupt:
             self.corrupted += 1
             return DROPPED
-        if impairment.duplicate and draws.duplicate.at(n) < impairment.duplicate:
+        if impairment.duplicate and draws.at("duplicate", n) < impairment.duplicate:
             self.duplicated += 1
-        if impairment.reorder and draws.reorder.at(n) < impairment.reorder:
+        if impairment.reorder and draws.at("reorder", n) < impairment.reorder:
             return leaves_ns
         delay_ns = impairment.delay_ns
         if impairment.jitter_ns:
-            spread = 2.0 * draws.jitter.at(n) - 1.0
+            spread = 2.0 * draws.at("jitter", n) - 1.0
             delay_ns = max(0, delay_ns + round(spread * impairment.jitter_ns))
         return leaves_ns + delay_ns
 
     def _departure(self, now_ns: int, size_bytes: int) -> int:
         """When the last bit is on the wire: FIFO, tail drop beyond `queue` waiting packets."""
+        if self._departures is None:
+            self._departures = deque()
         departures = self._departures
         while departures and departures[0] <= now_ns:
             departures.popleft()
@@ -261,7 +269,7 @@ class Direction:
             self.cuts += 1
             self.blocked += len(self._held)
             self._held.clear()
-            self._departures.clear()
+            self._departures = None
         self._update(now_ns)
 
 
