@@ -49,6 +49,7 @@ class RouteFinder:
         self._number: int = number
         self._edges = graph.edges_at(number)
         self._spaces: dict[tuple[int, int | None], _Space] = {}
+        self._remainders: dict[tuple[str, int | None], set[int]] = {}
 
     def route(self, destination: str, with_repair: bool = True) -> Route | None:
         """The route to `destination`, or None when it cannot be reached."""
@@ -113,6 +114,10 @@ class RouteFinder:
         if loop_free:
             edge = min(loop_free, key=lambda edge: edge.cost + towards.labels[edge.number])
             return Repair(_hop(edge), (), RepairKind.LFA, protects)
+        remaining = self._remaining(primary, protects)
+        if towards.root not in remaining:
+            towards.read.append(remaining)
+            return None
         path = self._post_convergence_path(towards, primary, protects)
         if path is None:
             return None
@@ -223,6 +228,29 @@ class RouteFinder:
             path.append(steps[path[-1].node])
         path.reverse()
         return path
+
+    def _remaining(self, primary: Edge, protects: Protection) -> set[int]:
+        """Nodes that packets can reach from here once the primary link or its node is gone."""
+        gone = primary.number if protects is Protection.NODE else None
+        key = (primary.link, gone)
+        known = self._remainders.get(key)
+        if known is not None:
+            return known
+        reached = {self._number}
+        stack = [self._number]
+        while stack:
+            node = stack.pop()
+            for edge in self._graph.edges_at(node):
+                other = edge.number
+                if other in reached or other == gone:
+                    continue
+                if node == self._number and edge is primary:
+                    continue
+                reached.add(other)
+                if other not in self._graph.overloaded:
+                    stack.append(other)
+        self._remainders[key] = reached
+        return reached
 
     def _space(self, towards: _Towards, root: int, primary: Edge, protects: Protection) -> _Space:
         neighbour = primary.number if protects is Protection.NODE else None
