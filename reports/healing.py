@@ -1,7 +1,8 @@
 """Metrics of failing and healing: detect, heal, reconverge, restore, converge.
 
 A fault of several steps hits a flow with the first step that costs it a probe, so every step is
-looked at and the longest outage stands for the fault.
+looked at and the longest outage stands for the fault. A flow that was led round the fault before
+it lost a probe has healed with the next probe; one whose path the fault left alone has no sample.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ _S = 1e9
 class Probes:
     """A flow's probes, with the runs of at least `HEALED_PROBES` deliveries ready to search."""
 
-    def __init__(self, flow: FlowRecord) -> None:
+    def __init__(self, flow: FlowRecord, rerouted_ns: Sequence[int] = ()) -> None:
         self.flow = flow
+        self.rerouted_ns = np.array(rerouted_ns, dtype=np.int64)
         self.sent_ns = flow.sent_ns
         self.n = len(flow.sent_ns)
         self.lost = np.flatnonzero(flow.latency_ns == LOST)
@@ -52,6 +54,11 @@ class Probes:
         low, high = np.searchsorted(self.lost, (i, j), side="left")
         return int(high - low)
 
+    def rerouted(self, i: int, j: int) -> bool:
+        """One of the probes i..j took another path than the one before it."""
+        sent = self.sent_ns[[i, j]]
+        return bool(np.any((self.rerouted_ns >= sent[0]) & (self.rerouted_ns <= sent[1])))
+
     def losses_within(self, spans: Sequence[Span]) -> int:
         """Lost probes sent in these spans."""
         return sum(self.losses(self.index(a), self.index(b)) for a, b in spans)
@@ -71,8 +78,8 @@ class Outage:
 
 @dataclass(slots=True)
 class Healing:
-    """All outages of a replication. `untouched`: pairs of fault and flow that lost nothing.
-    `hopeless`: pairs left without a path, so that there was nothing to heal."""
+    """All outages of a replication. `untouched`: pairs of fault and flow that lost nothing on a
+    path that stayed. `hopeless`: pairs left without a path, so that there was nothing to heal."""
 
     outages: list[Outage]
     untouched: int
@@ -113,6 +120,8 @@ def _outages(life: FaultLife, track: Probes, end_ns: int) -> tuple[list[Outage],
         exposed = track.index(struck_ns - track.typical_latency_ns)
         healed = track.healed(first)
         if track.losses(exposed, track.n if healed is None else healed) == 0:
+            if healed == first and track.rerouted(exposed, first):
+                found.append(_healed(life.name, track, struck_ns, first))
             continue
         outage = (
             _unhealed(life.name, track, struck_ns, end_ns)
@@ -154,7 +163,11 @@ def _unhealed(fault: str, track: Probes, struck_ns: int, end_ns: int) -> Outage 
 
 
 def _probes(view: View) -> list[Probes]:
-    return [Probes(flow) for flow in view.record.flows]
+    rerouted: dict[str, list[int]] = {}
+    for event in view.record.events:
+        if event.kind == "flow.rerouted":
+            rerouted.setdefault(event.flow, []).append(event.t_ns)
+    return [Probes(flow, rerouted.get(flow.name, ())) for flow in view.record.flows]
 
 
 def heal_time(view: View) -> list[MetricSample]:

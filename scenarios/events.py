@@ -28,6 +28,7 @@ KINDS: Final[dict[str, str]] = {
     "path.offered": "the surviving graph offers the flow a path again",
     "flow.lost": "first lost probe of an outage; value: probe number",
     "flow.restored": "first of 20 consecutive delivered probes; value: probe number",
+    "flow.rerouted": "a delivered probe took another path than the one before; value: hops",
     "packet.accepted": "a node accepted data of an identity (recorded when judged)",
     "packet.refused": "the data gate or filter dropped data; value: packets",
     "run.aborted": "a safety rule or the user stopped the run; reason: which",

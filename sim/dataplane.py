@@ -107,6 +107,10 @@ class DataPlane:
             )
             events += _path_events(flow, possible, end_ns)
             events += _outage_events(flow, sent)
+            events += [
+                Event(t, flow.source, "flow.rerouted", flow=flow.name, value=float(hops))
+                for t, hops in self.carrier.reroutes.get(flow.name, ())
+            ]
         drops = self.carrier.drops
         counters = {
             f"packets.{fate.name.lower()}": float(drops.by_fate[fate])

@@ -8,7 +8,7 @@ the same draws, numbered by packet, so they agree exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -63,6 +63,8 @@ class Carrier:
         self.forwarding = forwarding
         self.bursts = bursts
         self.drops = Drops()
+        self.reroutes: dict[str, list[tuple[int, int]]] = {}
+        self._paths: dict[str, tuple[int, ...]] = {}
         self._key = lru_cache(maxsize=65536)(streams.key)
         self._queues: dict[int, TransmitQueue] = {}
 
@@ -82,15 +84,27 @@ class Carrier:
             j = int(np.searchsorted(times, path.until_ns - path.transit_ns))
             if j > i:
                 arrivals[i:j] = self._carry_block(flow, order[i:j], times[i:j], path)
+                if path.fate is Fate.DELIVERED:
+                    self.note_path(flow, int(times[i]), [d.index for d in path.directions])
                 i = j
             else:
-                arrivals[i] = self._walk(
-                    flow, int(order[i]), Packet(source, destination, size_bytes), int(times[i])
-                )
+                packet = Packet(source, destination, size_bytes)
+                arrivals[i] = self._walk(flow, int(order[i]), packet, int(times[i]))
+                if arrivals[i] != LOST:
+                    self.note_path(flow, int(times[i]), packet.trail)
                 i += 1
         result = np.empty_like(arrivals)
         result[order] = arrivals
         return result
+
+    def note_path(self, flow: str, sent_ns: int, trail: Sequence[int]) -> None:
+        """A packet arrived over these link directions; `reroutes` lists (sent, hops) of each
+        packet that took another way than the one before it."""
+        path = tuple(trail)
+        known = self._paths.get(flow)
+        self._paths[flow] = path
+        if known is not None and known != path:
+            self.reroutes.setdefault(flow, []).append((sent_ns, len(path)))
 
     def _shared_path(self, t_ns: int, source: str, destination: str, size_bytes: int) -> SharedPath:
         """Where packets sent at `t_ns` go if nothing changes, and until when nothing does."""
@@ -197,6 +211,7 @@ class Carrier:
             self.drops.add(crossed)
         else:
             packet.node = direction.receiver
+            packet.trail.append(direction.index)
         return crossed
 
     def _cross(

@@ -70,6 +70,7 @@ class Packet:
         "repaired",
         "segments",
         "size_bytes",
+        "trail",
         "visited",
     )
 
@@ -82,6 +83,7 @@ class Packet:
         self.hops = 0
         self.size_bytes = size_bytes
         self.visited: set[tuple[str, bool, int]] = set()
+        self.trail: list[int] = []
 
     def arrive(self, node: str) -> bool:
         """Note the visit; True when it closes the packet's first forwarding loop.

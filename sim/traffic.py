@@ -140,6 +140,7 @@ class _Together:
         if outcome is not Fate.DELIVERED:
             return
         log = self.logs[index]
+        self.carrier.note_path(name, log.sent[number], packet.trail)
         sender = self.bulk[index]
         answer_bytes = flow.reply_bytes if sender is None else BulkSender.ACK_BYTES
         if leg == 0 and (sender is not None or not answer_bytes):

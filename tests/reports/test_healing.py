@@ -42,6 +42,19 @@ def test_a_flow_that_lost_nothing_has_no_heal_time_but_is_counted(bench: Any) ->
     assert (found.untouched, found.outages) == (1, [])
 
 
+@pytest.mark.parametrize(("later_ms", "samples"), [(0, 1), (50, 0)])
+def test_a_flow_led_round_the_fault_in_time_has_healed_with_the_next_probe(
+    bench: Any, later_ms: int, samples: int
+) -> None:
+    """Only another path at once is the answer to this fault; later ones are reconvergence."""
+    built = bench.build()
+    sent = built.flow.sent_ns
+    first = int(sent[sent >= bench.cut + later_ms * bench.ms][0])
+    built.event(first, "n0", "flow.rerouted", flow=built.flow.name, value=3.0)
+    values = [s.value for s in measured(built, "heal.time")]
+    assert values == [pytest.approx((first - bench.cut) / 1e9)] * samples
+
+
 def test_a_probe_under_way_when_the_link_is_cut_counts_as_hit(bench: Any) -> None:
     built = bench.build(faults=(bench.cut_fault(at_ns=bench.cut + 2 * bench.ms),))
     built.lose(bench.cut, bench.cut + 10 * bench.ms)

@@ -20,7 +20,7 @@ from x0mesh.mesh.routes import (
 )
 from x0mesh.scenarios.impairment import GilbertElliott, Impairment
 from x0mesh.scenarios.plan import FlowPlan, LinkPlan, NodePlan, Plan
-from x0mesh.scenarios.record import LOST, FlowRecord
+from x0mesh.scenarios.record import LOST, Event, FlowRecord
 from x0mesh.sim.dataplane import DataPlane
 from x0mesh.sim.flows import Carrier
 from x0mesh.sim.randomness import Streams
@@ -143,6 +143,20 @@ def test_a_repaired_packet_that_meets_a_second_failure_is_dropped_not_repaired_a
     assert counters["packets.second_failure"] == len(flows[0].sent_ns)
 
 
+def test_a_flow_led_another_way_says_when_and_over_how_many_hops() -> None:
+    plane = running(ring(6, (probe("n0", "n2"),)))
+    for node, link, neighbour in (("n0", "l5", "n5"), ("n5", "l4", "n4"), ("n4", "l3", "n3")):
+        onwards = Route("n2", NextHop(link, neighbour), None, 10)
+        plane.install(2 * S, node, [RouteChange("n2", onwards, "test")])
+    back = Route("n2", NextHop("l2", "n2"), None, 10)
+    plane.install(2 * S, "n3", [RouteChange("n2", back, "test")])
+    flows, _, _, events = plane.finish(4 * S)
+    (event,) = [e for e in events if e.kind == "flow.rerouted"]
+    assert event.value == 4
+    assert event.t_ns == flows[0].sent_ns[flows[0].sent_ns >= 2 * S].min()
+    assert (flows[0].latency_ns != LOST).all()
+
+
 def test_a_loop_is_counted_and_ends_at_the_hop_limit() -> None:
     plane = running(ring(4, (probe("n0", "n2"),)))
     plane.install(0, "n1", [RouteChange("n2", Route("n2", NextHop("l0", "n0"), None, 10), "wrong")])
@@ -225,13 +239,14 @@ def test_blocks_and_single_steps_agree(link: Impairment, monkeypatch: pytest.Mon
 
     flows = (probe("n0", "n3"), probe("n1", "n2", reply_bytes=50))
 
-    def outcome() -> list[list[int]]:
+    def outcome() -> tuple[list[list[int]], list[Event]]:
         plan = ring(6, flows, link)
         plane = running(plan)
         plane.carrier.bursts = Alternating()
         for forward in (True, False):
             plane.link_state(4 * S, "l1", forward, True, False, replace(link, loss=0.3))
-        return [f.latency_ns.tolist() for f in plane.finish(6 * S)[0]]
+        carried, _, _, events = plane.finish(6 * S)
+        return [f.latency_ns.tolist() for f in carried], events
 
     blocks = outcome()
     shared = Carrier._shared_path
@@ -241,7 +256,7 @@ def test_blocks_and_single_steps_agree(link: Impairment, monkeypatch: pytest.Mon
         lambda self, *args: replace(shared(self, *args), until_ns=0),
     )
     assert outcome() == blocks
-    assert LOST in blocks[0]
+    assert LOST in blocks[0][0]
 
 
 def test_packets_wait_for_each_other_on_a_slow_link() -> None:
