@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, ClassVar
-from xml.parsers import expat  # nosec B407: no DTD, no entities, nothing external is opened
+from xml.parsers import expat  # nosec B407
 
 from x0mesh.scenarios.imports.base import ImportFormat, Syntax, import_format
 from x0mesh.scenarios.imports.network import (

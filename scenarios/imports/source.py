@@ -106,7 +106,7 @@ def _yaml(text: str) -> Any:
             f"is larger than {MAX_YAML_BYTES // 2**20} MiB, which is the limit for YAML"
         )
     try:
-        return yaml.load(text, Loader=_Loader)  # nosec B506: a SafeLoader
+        return yaml.load(text, Loader=_Loader)  # nosec B506
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
