@@ -633,9 +633,10 @@ class TwoSessions(RuleBasedStateMachine):
 
     @rule(end=st.sampled_from([0, 1]))
     def restart(self, end: int) -> None:
-        session = self.wire.ends[end].session
-        session.stop(self.wire.now)
-        session.start(self.wire.now)
+        restarted = self.wire.ends[end]
+        restarted.session.stop(self.wire.now)
+        restarted.monitor = LeaseMonitor()  # a new channel takes a new monitor
+        restarted.session.start(self.wire.now)
 
     @invariant()
     def ups_and_downs_alternate(self) -> None:
