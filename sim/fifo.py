@@ -8,10 +8,7 @@ NS_PER_S = 1_000_000_000
 
 
 class TransmitQueue:
-    """Departures follow Lindley's recursion; packets must come in time order.
-
-    The packet being serialised counts towards the limit.
-    """
+    """Departures follow Lindley's recursion; packets must come in time order."""
 
     __slots__ = ("_departures",)
 
@@ -19,16 +16,15 @@ class TransmitQueue:
         self._departures: deque[int] = deque()
 
     def admit(self, t_ns: int, size_bytes: int, rate_bps: int, limit: int) -> int | None:
-        """When the packet's last bit leaves; None if the queue is full. Rate 0 is unlimited."""
+        """When the packet's last bit leaves; None if `limit` packets wait behind the one on the
+        wire. `rate_bps` is positive."""
         departures = self._departures
         while departures and departures[0] <= t_ns:
             departures.popleft()
-        if not rate_bps:
-            return max(t_ns, departures[-1]) if departures else t_ns
-        if len(departures) >= limit:
+        if len(departures) > limit:
             return None
         begins = departures[-1] if departures else t_ns
-        leaves = begins + size_bytes * 8 * NS_PER_S // rate_bps
+        leaves = begins + -(-size_bytes * 8 * NS_PER_S // rate_bps)
         departures.append(leaves)
         return leaves
 

@@ -8,7 +8,7 @@ the same draws, numbered by packet, so they agree exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
@@ -156,10 +156,14 @@ class Carrier:
                 key = self._key(entity, f"{what}/{flow}")
                 return mixed_block(key, first, span)[numbers - first]
 
-            for fate, ratio in self._losses(direction, impairment, at):
-                hit = alive & (draw(fate.value) < ratio)
-                self.drops.add(fate, int(hit.sum()))
-                alive &= ~hit
+            for fate, ratio in (
+                (Fate.LOST, self._loss_ratio(direction, impairment, at)),
+                (Fate.CORRUPT, impairment.corrupt),
+            ):
+                if np.any(ratio):
+                    hit = alive & (draw(fate.value) < ratio)
+                    self.drops.add(fate, int(hit.sum()))
+                    alive &= ~hit
             delay = np.full(len(times), impairment.delay_ns, dtype=np.int64)
             if impairment.jitter_ns:
                 offset = (2 * draw("jitter") - 1) * impairment.jitter_ns
@@ -169,18 +173,15 @@ class Carrier:
             at += delay
         return np.where(alive, at, LOST)
 
-    def _losses(
+    def _loss_ratio(
         self, direction: LinkDirection, impairment: Impairment, at: Times
-    ) -> Iterator[tuple[Fate, npt.NDArray[np.float64]]]:
-        """Ratios to draw against, for packets that leave `at`; nothing where none is lost."""
-        loss = np.full(len(at), impairment.loss)
-        if impairment.burst is not None and self.bursts is not None:
-            burst = np.array([self.bursts.loss_at(direction.entity, int(t)) for t in at])
-            loss = 1 - (1 - loss) * (1 - burst)
-        if np.any(loss > 0):
-            yield Fate.LOST, loss
-        if impairment.corrupt:
-            yield Fate.CORRUPT, np.full(len(at), impairment.corrupt)
+    ) -> float | npt.NDArray[np.float64]:
+        """Share lost of packets that enter the link `at`."""
+        if impairment.burst is None or self.bursts is None:
+            return impairment.loss
+        burst = np.array([self.bursts.loss_at(direction.entity, int(t)) for t in at])
+        ratio: npt.NDArray[np.float64] = 1 - (1 - impairment.loss) * (1 - burst)
+        return ratio
 
     def _walk(self, flow: str, number: int, packet: Packet, t_ns: int) -> int:
         """One packet, hop by hop; its arrival or `LOST`."""
@@ -231,15 +232,17 @@ class Carrier:
         def draw(what: str) -> float:
             return mixed(self._key(direction.entity, f"{what}/{flow}"), number)
 
+        loss = self._loss_ratio(direction, impairment, np.array([t_ns]))
+        if np.any(loss) and draw(Fate.LOST.value) < loss:
+            return Fate.LOST
         if impairment.rate_bps:
             queue = self._queues.setdefault(direction.index, TransmitQueue())
             leaves = queue.admit(t_ns, size_bytes, impairment.rate_bps, impairment.queue)
             if leaves is None:
                 return Fate.QUEUE_FULL
             t_ns = leaves
-        for fate, ratio in self._losses(direction, impairment, np.array([t_ns])):
-            if draw(fate.value) < ratio[0]:
-                return fate
+        if impairment.corrupt and draw(Fate.CORRUPT.value) < impairment.corrupt:
+            return Fate.CORRUPT
         delay = impairment.delay_ns
         if impairment.jitter_ns:
             delay = max(0, delay + int((2 * draw("jitter") - 1) * impairment.jitter_ns))

@@ -7,13 +7,13 @@ propagation delay and jitter. Several faults may hold a link; each undoes only w
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Callable, Iterable
 from math import log
 from typing import Final, Literal
 
 from x0mesh.scenarios.impairment import GilbertElliott, Impairment
 from x0mesh.scenarios.plan import LinkPlan
+from x0mesh.sim.fifo import TransmitQueue
 from x0mesh.sim.randomness import Draws, Streams
 
 DROPPED: Final = -1
@@ -89,9 +89,9 @@ class Direction:
         "_blocks",
         "_burst",
         "_bursts",
-        "_departures",
         "_held",
         "_impairments",
+        "_queue",
         "_release",
         "_streams",
         "blocked",
@@ -129,7 +129,7 @@ class Direction:
         self._impairments: dict[Owner, Impairment] = {}
         self._held: list[Callable[[], None]] = []
         self._release: Release = "fifo"
-        self._departures: deque[int] | None = None  # there once the rate is finite
+        self._queue: TransmitQueue | None = None  # there once the rate is finite
         self._burst: BurstProcess | None = None
         self._bursts: list[tuple[int, BurstProcess | None]] = []
         self._update(0)
@@ -185,10 +185,13 @@ class Direction:
             return DROPPED
         leaves_ns = now_ns
         if impairment.rate_bps:
-            leaves_ns = self._departure(now_ns, size_bytes)
-            if leaves_ns == DROPPED:
+            if self._queue is None:
+                self._queue = TransmitQueue()
+            admitted = self._queue.admit(now_ns, size_bytes, impairment.rate_bps, impairment.queue)
+            if admitted is None:
                 self.overflowed += 1
                 return DROPPED
+            leaves_ns = admitted
         if impairment.corrupt and draws.at("corrupt", n) < impairment.corrupt:
             self.corrupted += 1
             return DROPPED
@@ -201,20 +204,6 @@ class Direction:
             spread = 2.0 * draws.at("jitter", n) - 1.0
             delay_ns = max(0, delay_ns + round(spread * impairment.jitter_ns))
         return leaves_ns + delay_ns
-
-    def _departure(self, now_ns: int, size_bytes: int) -> int:
-        """When the last bit is on the wire: FIFO, tail drop beyond `queue` waiting packets."""
-        if self._departures is None:
-            self._departures = deque()
-        departures = self._departures
-        while departures and departures[0] <= now_ns:
-            departures.popleft()
-        if len(departures) > self.impairment.queue:
-            return DROPPED
-        starts_ns = departures[-1] if departures else now_ns
-        leaves_ns = starts_ns + -(-size_bytes * 8 * _S // self.impairment.rate_bps)
-        departures.append(leaves_ns)
-        return leaves_ns
 
     def hold(self, send: Callable[[], None]) -> None:
         """Keep a packet until the queueing block ends; `send` then sends it on."""
@@ -269,7 +258,7 @@ class Direction:
             self.cuts += 1
             self.blocked += len(self._held)
             self._held.clear()
-            self._departures = None
+            self._queue = None
         self._update(now_ns)
 
 
