@@ -44,8 +44,12 @@ def transmit_gap_ns(interval_ns: int, multiplier: int, draw: float) -> int:
     `draw` in [0, 1), one per keep-alive (RFC 5880 s.6.8.7). Never above `interval_ns`.
     """
     assert 0.0 <= draw < 1.0, draw
-    span = 0.15 if multiplier == 1 else 0.25
-    return round(interval_ns * (0.75 + span * draw))
+    return round(interval_ns * (0.75 + jitter_span(multiplier) * draw))
+
+
+def jitter_span(multiplier: int) -> float:
+    """By how much of the interval gaps above 75 % of it differ."""
+    return 0.15 if multiplier == 1 else 0.25
 
 
 def steady_content(config: LivenessConfig, epoch: int = 1) -> KeepAlive:

@@ -7,21 +7,25 @@ it says is looked up in the sender's flights.
 
 from __future__ import annotations
 
+from array import array
 from typing import Final, Protocol
+
+import numpy as np
 
 from x0mesh.mesh.codec import KEEP_ALIVE_BYTES
 from x0mesh.mesh.effects import KeepAlive, Lease, LeaseChange
 from x0mesh.mesh.lease_monitor import REPORT_EVERY, WINDOW
-from x0mesh.mesh.liveness import transmit_gap_ns
+from x0mesh.mesh.liveness import jitter_span
 from x0mesh.sim.clock import DELIVERY, LEASE, Clock
 from x0mesh.sim.link import HELD, Direction, PacketDraws
-from x0mesh.sim.randomness import Streams
+from x0mesh.sim.randomness import Streams, mixed_block
 
 UDP_OVERHEAD_BYTES: Final = 14 + 40 + 8
 """Ethernet, IPv6 and UDP headers round a keep-alive."""
 
 _PACKET_BYTES: Final = KEEP_ALIVE_BYTES + UDP_OVERHEAD_BYTES
 _MAX_OLDER = 64
+_GAPS_BLOCK: Final = 64
 
 
 class LeaseUser(Protocol):
@@ -42,6 +46,37 @@ class Flight:
         self.channel = channel
         self.first = first
         self.lost = False
+
+
+class Gaps:
+    """`liveness.transmit_gap_ns` of one sender's packets by number, worked out in blocks."""
+
+    __slots__ = ("_block", "_interval_ns", "_key", "_multiplier", "_start")
+
+    def __init__(self, key: int) -> None:
+        self._key = key
+        self._interval_ns = 0
+        self._multiplier = 1
+        self._start = 0
+        self._block = array("q")
+
+    def set(self, interval_ns: int, multiplier: int) -> None:
+        """Gaps for this lease from now on."""
+        if (interval_ns, multiplier) != (self._interval_ns, self._multiplier):
+            self._interval_ns = interval_ns
+            self._multiplier = multiplier
+            self._block = array("q")
+
+    def at(self, number: int) -> int:
+        """Time from packet `number` to the next."""
+        index = number - self._start
+        if 0 <= index < len(self._block):
+            return self._block[index]
+        self._start = number
+        draws = mixed_block(self._key, number, _GAPS_BLOCK)
+        gaps = self._interval_ns * (0.75 + jitter_span(self._multiplier) * draws)
+        self._block = array("q", np.rint(gaps).astype(np.int64).tobytes())
+        return self._block[0]
 
 
 class LeaseEnd:
@@ -93,7 +128,7 @@ class LeaseEnd:
         self._clock = clock
         self._out = out
         self._user = user
-        self._gaps = streams.draws(out.name, "keep-alive gap")
+        self._gaps = Gaps(streams.key(out.name, "keep-alive gap"))
         self._packets = PacketDraws(streams, out.name, "keep-alive")
         self._arrival_order = Clock.order(DELIVERY, rank)
         self._lease_order = Clock.order(LEASE, rank)
@@ -172,6 +207,7 @@ class LeaseEnd:
         )
         self._interval_ns = lease.transmit_interval_ns
         self._multiplier = lease.content.detect_multiplier
+        self._gaps.set(self._interval_ns, self._multiplier)
         flight = self._flight
         if (
             flight is None
@@ -183,7 +219,7 @@ class LeaseEnd:
             self._send_token += 1
             self._send(self._send_token)
         elif gap_changed:
-            gap_ns = transmit_gap_ns(self._interval_ns, self._multiplier, self._gaps.at(self.sent))
+            gap_ns = self._gaps.at(self.sent)
             if now_ns + gap_ns < self._next_ns:
                 self._schedule_send(now_ns + gap_ns)
         self._monitor(now_ns, lease.detection_time_ns)
@@ -217,7 +253,7 @@ class LeaseEnd:
             clock.push(now_ns + out.delay_ns, self._arrival_order, self._arrive_at_peer, n)
         else:
             self._send_through(now_ns, n)
-        gap_ns = transmit_gap_ns(self._interval_ns, self._multiplier, self._gaps.at(n))
+        gap_ns = self._gaps.at(n)
         self._next_ns = now_ns + gap_ns
         self._lease_order += 1
         clock.push(now_ns + gap_ns, self._lease_order, self._send_entry, token)
@@ -363,6 +399,7 @@ class LeaseEnd:
         self._lease = lease
         self._interval_ns = lease.transmit_interval_ns
         self._multiplier = lease.content.detect_multiplier
+        self._gaps.set(self._interval_ns, self._multiplier)
         self._take_off(lease.content)
         self._schedule_send(self._clock.now_ns + round(self._interval_ns * phase))
 

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 
 from x0mesh.mesh.effects import BfdState, KeepAlive, Lease, LeaseChange
 from x0mesh.mesh.lease_monitor import LeaseMonitor
+from x0mesh.mesh.liveness import transmit_gap_ns
 from x0mesh.scenarios.impairment import Impairment
 from x0mesh.scenarios.plan import LinkPlan
 from x0mesh.sim.clock import TIMER, Clock
-from x0mesh.sim.lease import LeaseEnd
+from x0mesh.sim.lease import Gaps, LeaseEnd
 from x0mesh.sim.link import Link
 from x0mesh.sim.randomness import Streams
 
@@ -272,3 +273,22 @@ def test_receiving_means_what_the_protocol_s_lease_monitor_means(
     expire_until(8 * S)
     assert [(change, epoch, at) for _, change, epoch, at in ear.changes] == expected_changes
     assert ear.reports == expected_reports
+
+
+@given(
+    interval_ns=st.integers(1, 60 * S),
+    multiplier=st.integers(1, 255),
+    numbers=st.lists(st.integers(0, 300), min_size=1, max_size=20),
+)
+@settings(derandomize=True, deadline=None, max_examples=60)
+def test_gaps_in_blocks_are_the_law_s_gaps(
+    interval_ns: int, multiplier: int, numbers: list[int]
+) -> None:
+    streams = Streams(5)
+    draws = streams.draws("n0", "gap")
+    gaps = Gaps(streams.key("n0", "gap"))
+    gaps.set(7 * MS, 2)
+    gaps.at(numbers[0])
+    gaps.set(interval_ns, multiplier)
+    for number in numbers:
+        assert gaps.at(number) == transmit_gap_ns(interval_ns, multiplier, draws.at(number))
