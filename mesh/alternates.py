@@ -114,10 +114,11 @@ class RouteFinder:
         if loop_free:
             edge = min(loop_free, key=lambda edge: edge.cost + towards.labels[edge.number])
             return Repair(_hop(edge), (), RepairKind.LFA, protects)
-        remaining = self._remaining(primary, protects)
-        if towards.root not in remaining:
-            towards.read.append(remaining)
-            return None
+        if self._may_separate(primary, protects):
+            remaining = self._remaining(primary, protects)
+            if towards.root not in remaining:
+                towards.read.append(remaining)
+                return None
         path = self._post_convergence_path(towards, primary, protects)
         if path is None:
             return None
@@ -228,6 +229,15 @@ class RouteFinder:
             path.append(steps[path[-1].node])
         path.reverse()
         return path
+
+    def _may_separate(self, primary: Edge, protects: Protection) -> bool:
+        """Whether the failure cuts anyone off from us; certain unless nodes are overloaded."""
+        if self._graph.overloaded:
+            return True
+        bridges, cut_nodes = self._graph.cuts
+        if protects is Protection.NODE:
+            return primary.number in cut_nodes
+        return (self._number, primary.number, primary.link) in bridges
 
     def _remaining(self, primary: Edge, protects: Protection) -> set[int]:
         """Nodes that packets can reach from here once the primary link or its node is gone."""

@@ -155,6 +155,47 @@ class Graph:
                         waiting.append(edge.number)
         return reached
 
+    @cached_property
+    def cuts(self) -> tuple[frozenset[tuple[int, int, str]], frozenset[int]]:
+        """What separates the graph when lost: (node, node, link) both ways round, and nodes.
+
+        Depth first (Hopcroft and Tarjan 1973, algorithm 447). Overload counts for nothing here.
+        """
+        bridges: set[tuple[int, int, str]] = set()
+        cut_nodes: set[int] = set()
+        entered: dict[int, int] = {}
+        lowest: dict[int, int] = {}
+        for root in range(self.size):
+            if root in entered:
+                continue
+            entered[root] = lowest[root] = len(entered)
+            children = 0
+            path = [(root, -1, "", iter(self.edges_at(root)))]
+            while path:
+                node, parent, link_up, edges = path[-1]
+                for edge in edges:
+                    other = edge.number
+                    if other not in entered:
+                        entered[other] = lowest[other] = len(entered)
+                        path.append((other, node, edge.link, iter(self.edges_at(other))))
+                        break
+                    if (other, edge.link) != (parent, link_up):
+                        lowest[node] = min(lowest[node], entered[other])
+                else:
+                    path.pop()
+                    if parent < 0:
+                        continue
+                    lowest[parent] = min(lowest[parent], lowest[node])
+                    if lowest[node] > entered[parent]:
+                        bridges |= {(parent, node, link_up), (node, parent, link_up)}
+                    if parent == root:
+                        children += 1
+                    elif lowest[node] >= entered[parent]:
+                        cut_nodes.add(parent)
+            if children > 1:
+                cut_nodes.add(root)
+        return frozenset(bridges), frozenset(cut_nodes)
+
     def rows(self) -> list[Edges]:
         """Edges of all nodes by index."""
         return list(chain.from_iterable(self._edges))

@@ -194,3 +194,23 @@ def test_reach_counts_what_distances_find(
     for name in (*names, "nobody"):
         others = [other for other in store.distances_from(graph, name) if other != name]
         assert graph.reach(name) == len(others), name
+
+
+@given(seed=st.integers(0, 10_000))
+@settings(derandomize=True, deadline=None, max_examples=100)
+def test_cuts_are_the_bridges_and_the_cut_vertices(
+    seed: int,
+    make_graph: Callable[..., Graph],
+    random_links: Callable[[int], list[tuple[str, str, str, int, int]]],
+) -> None:
+    source = random.Random(seed)
+    links = [link for link in random_links(seed) if source.random() < 0.8]
+    graph = make_graph(GraphStore(), links)
+    simple: nx.Graph[str] = nx.Graph((one, two) for one, two, *_ in links)
+    ends = [frozenset(link[:2]) for link in links]
+    bridges, cut_nodes = graph.cuts
+    assert {graph.name(number) for number in cut_nodes} == set(nx.articulation_points(simple))
+    assert {frozenset((graph.name(one), graph.name(two))) for one, two, _ in bridges} == {
+        frozenset(pair) for pair in nx.bridges(simple) if ends.count(frozenset(pair)) == 1
+    }
+    assert {link for _, _, link in bridges} <= {link for _, _, link, _, _ in links}
