@@ -36,7 +36,7 @@ docs: setup
 	@.venv/bin/python scripts/docs.py
 
 lock: setup
-	.venv/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	.venv/bin/uv pip compile pyproject.toml --extra dev --extra emulation --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --no-emit-index-url --upgrade -q -o constraints.txt
 
 clean:
