@@ -22,6 +22,7 @@ _MULTIPLIER_2: Final = 0x94D049BB133111EB
 _MASK: Final = 0xFFFFFFFFFFFFFFFF
 _UNIT: Final = 2.0**-53
 _BLOCK: Final = 64
+_NO_DRAWS: Final = array("d")
 
 
 def mixed(key: int, counter: int) -> float:
@@ -46,20 +47,24 @@ def mixed_block(key: int, start: int, count: int) -> npt.NDArray[np.float64]:
 
 
 class Draws:
-    """One stream, read by counter; neighbouring counters come from a buffered block."""
+    """One stream, read by counter; counters in a row come from a buffered block."""
 
     __slots__ = ("_block", "_start", "key")
 
     def __init__(self, key: int) -> None:
         self.key = key
-        self._start = 0
-        self._block = array("d")
+        self._start = -1
+        self._block = _NO_DRAWS
 
     def at(self, counter: int) -> float:
         """Draw number `counter`."""
         index = counter - self._start
         if 0 <= index < len(self._block):
             return self._block[index]
+        if index != len(self._block):
+            # Not the next one: most streams are read once, and a block is 600 bytes.
+            self._start, self._block = counter + 1, _NO_DRAWS
+            return mixed(self.key, counter)
         self._start = counter
         self._block = array("d", mixed_block(self.key, counter, _BLOCK).tobytes())
         return self._block[0]

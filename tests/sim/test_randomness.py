@@ -3,6 +3,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from x0mesh.sim.randomness import Streams, mixed, mixed_block
@@ -55,3 +57,13 @@ def test_draws_do_not_depend_on_the_hash_seed() -> None:
         for hash_seed in ("1", "2")
     }
     assert seen == {f"{Streams(3).uniform('n1', 'gap', 9)}\n"}
+
+
+@given(starts=st.lists(st.integers(0, 400), min_size=1, max_size=6), length=st.integers(1, 150))
+@settings(derandomize=True, deadline=None, max_examples=50)
+def test_a_stream_read_in_any_order_gives_its_numbers(starts: list[int], length: int) -> None:
+    streams = Streams(3)
+    draws = streams.draws("n0", "gap")
+    for start in starts:
+        for counter in range(start, start + length):
+            assert draws.at(counter) == streams.uniform("n0", "gap", counter)
