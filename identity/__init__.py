@@ -1,4 +1,5 @@
-"""SPIFFE identity: IDs, SVIDs, bundles, authority, verifier, rotation, Workload API, TLS.
+"""SPIFFE identity: IDs, SVIDs, bundles, the embedded authority, verification and TLS.
 
-Reserved: until it is furnished the protocol signs through the port `x0mesh.mesh.credential`.
+All times are Unix nanoseconds from clocks that the caller hands in. Importing this package loads
+no cryptography; its modules do, except `spiffe_id` and `refusal`.
 """
