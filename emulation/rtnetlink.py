@@ -40,7 +40,8 @@ _NEW_ROUTE, _DEL_ROUTE, _GET_ROUTE = 24, 25, 26
 _NEW_NEIGHBOUR = 28
 _NEW_NEXTHOP, _DEL_NEXTHOP, _GET_NEXTHOP = 104, 105, 106
 _GROUP_LINK: Final = 1
-_TABLE_MAIN, _PROTO_STATIC, _TYPE_UNICAST, _TYPE_BLACKHOLE = 254, 4, 1, 6
+_TABLE_MAIN, _PROTO_STATIC = 254, 4
+_TYPE_UNICAST, _TYPE_LOCAL, _TYPE_BLACKHOLE = 1, 2, 6
 _RTA_DST, _RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 6, 7, 15
 _RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_NH_ID = 21, 22, 30
 
@@ -57,7 +58,7 @@ _NHA_ID, _NHA_BLACKHOLE, _NHA_OIF, _NHA_GATEWAY, _NHA_ENCAP_TYPE, _NHA_ENCAP = 1
 _ENCAP_SEG6, _ENCAP_SEG6_LOCAL = 5, 7
 _SEG6_IPTUNNEL_SRH, _SEG6_MODE_ENCAP, _ROUTING_TYPE_SRH = 1, 1, 4
 _LOCAL_ACTION, _LOCAL_TABLE, _LOCAL_NH4, _LOCAL_NH6, _LOCAL_OIF = 1, 3, 4, 5, 7
-_END_X, _END_DX4, _END_DT6 = 2, 6, 7
+_END, _END_X, _END_DX4, _END_DT6 = 1, 2, 6, 7
 
 # A full receive buffer would lose acknowledgements; this many fit into the default one.
 _MESSAGES_PER_SEND: Final = 64
@@ -112,6 +113,11 @@ class RouteState:
 
 
 @dataclass(frozen=True, slots=True)
+class End:
+    """Local SID: go on with the next segment (RFC 8986 s.4.1)."""
+
+
+@dataclass(frozen=True, slots=True)
 class EndX:
     """Local SID: on to `gateway` over link `index` (RFC 8986 s.4.2).
 
@@ -135,12 +141,15 @@ class EndDT6:
 
 @dataclass(frozen=True, slots=True)
 class EndDX4:
-    """Local SID: unpack and send the inner IPv4 packet to `gateway` (RFC 8986 s.4.5)."""
+    """Local SID: unpack and send the inner IPv4 packet to `gateway` (RFC 8986 s.4.5).
+
+    0.0.0.0: by the packet's own destination, which is End.DT4 (s.4.7) in the main table.
+    """
 
     gateway: IPv4Address
 
 
-LocalAction = EndX | EndDT6 | EndDX4
+LocalAction = End | EndX | EndDT6 | EndDX4
 
 
 def create_veth(
@@ -326,6 +335,18 @@ def add_blackhole_route(prefix: Network, metric: int) -> Request:
     )
 
 
+def add_local_route(address: Address, index: int, metric: int) -> Request:
+    """Deliver `address` here by the main table as well, the one that End.DT6 looks into."""
+    prefix = ip_network(address)
+    return Request(
+        _NEW_ROUTE,
+        _ADD,
+        _route_header(prefix, metric, _TYPE_LOCAL)
+        + _attribute(_RTA_OIF, struct.pack("=I", index)),
+        f"add local route {address}",
+    )
+
+
 def delete_route(prefix: Network, metric: int) -> Request:
     """Delete the route with this prefix and metric."""
     return Request(
@@ -339,6 +360,8 @@ def delete_route(prefix: Network, metric: int) -> Request:
 def add_local_sid(sid: IPv6Address, index: int, action: LocalAction) -> Request:
     """A local SID (RFC 8986); the kernel wants a link with it, `index`, which may not be lo."""
     match action:
+        case End():
+            encap = _attribute(_LOCAL_ACTION, struct.pack("=I", _END))
         case EndX(gateway, out):
             encap = _attribute(_LOCAL_ACTION, struct.pack("=I", _END_X))
             encap += _attribute(_LOCAL_NH6, gateway.packed)
