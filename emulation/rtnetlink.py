@@ -7,7 +7,6 @@ socket per namespace costs more than building the network. Builders return `Requ
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import struct
@@ -39,7 +38,6 @@ _NEW_ADDRESS = 20
 _NEW_ROUTE, _DEL_ROUTE, _GET_ROUTE = 24, 25, 26
 _NEW_NEIGHBOUR = 28
 _NEW_NEXTHOP, _DEL_NEXTHOP, _GET_NEXTHOP = 104, 105, 106
-_GROUP_LINK: Final = 1
 _TABLE_MAIN, _PROTO_STATIC = 254, 4
 _TYPE_UNICAST, _TYPE_LOCAL, _TYPE_BLACKHOLE = 1, 2, 6
 _RTA_DST, _RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 6, 7, 15
@@ -49,6 +47,7 @@ _RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_NH_ID = 21, 22, 30
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_NET_NS_FD, _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES, _IFLA_CARRIER = 28, 31, 32, 33
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER, _IFLA_BR_MCAST_SNOOPING = 1, 2, 1, 23
+_IFLA_OPERSTATE, _OPERATIONAL = 16, b"\6"
 _IFF_UP: Final = 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_F_NODAD = 1, 2, 0x02
 _NUD_PERMANENT, _NDA_DST, _NDA_LLADDR = 0x80, 1, 2
@@ -93,12 +92,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class LinkState:
-    """A link as the kernel shows it. `up` is the administrative state."""
+    """A link as the kernel shows it. `up` is the administrative state.
+
+    Shortly after carrier has come, a link is not `operational` yet and drops what is sent.
+    """
 
     index: int
     name: str
     up: bool
     carrier: bool
+    operational: bool
     mtu: int
     lladdr: bytes
 
@@ -336,13 +339,12 @@ def add_blackhole_route(prefix: Network, metric: int) -> Request:
 
 
 def add_local_route(address: Address, index: int, metric: int) -> Request:
-    """Deliver `address` here by the main table as well, the one that End.DT6 looks into."""
+    """Deliver `address` here by the main table as well, where an End.DT6 may look."""
     prefix = ip_network(address)
     return Request(
         _NEW_ROUTE,
         _ADD,
-        _route_header(prefix, metric, _TYPE_LOCAL)
-        + _attribute(_RTA_OIF, struct.pack("=I", index)),
+        _route_header(prefix, metric, _TYPE_LOCAL) + _attribute(_RTA_OIF, struct.pack("=I", index)),
         f"add local route {address}",
     )
 
@@ -501,42 +503,10 @@ class RtNetlink:
                 found.append((kind, body))
 
 
-class LinkMonitor:
-    """Changes of the namespace's links as they happen, for a loop that watches `fileno`."""
-
-    def __init__(self, namespace: NetNamespace | None = None) -> None:
-        self._socket = _open(namespace, 1 << (_GROUP_LINK - 1))
-        self._socket.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def read(self) -> list[LinkState] | None:
-        """States since the last read, oldest first; None: some were missed, list them anew."""
-        changes: list[LinkState] = []
-        while True:
-            try:
-                received = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return changes
-            except OSError as error:
-                if error.errno == errno.ENOBUFS:
-                    return None
-                raise
-            changes.extend(
-                _link_state(body) for kind, _, _, body in _messages(received) if kind == _NEW_LINK
-            )
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _open(namespace: NetNamespace | None, groups: int = 0) -> socket.socket:
-    if namespace is None:
-        opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    else:
-        opened = namespace.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-    opened.bind((0, groups))
+def _open(namespace: NetNamespace | None) -> socket.socket:
+    where = (socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    opened = socket.socket(*where) if namespace is None else namespace.open_socket(*where)
+    opened.bind((0, 0))
     return opened
 
 
@@ -575,6 +545,7 @@ def _link_state(body: bytes) -> LinkState:
         name=attributes.get(_IFLA_IFNAME, b"").rstrip(b"\0").decode(),
         up=bool(flags & _IFF_UP),
         carrier=attributes.get(_IFLA_CARRIER, b"\0") != b"\0",
+        operational=attributes.get(_IFLA_OPERSTATE) == _OPERATIONAL,
         mtu=_u32(attributes.get(_IFLA_MTU)),
         lladdr=attributes.get(_IFLA_ADDRESS, b""),
     )
