@@ -27,6 +27,10 @@ class RingNode:
     address_4: IPv4Address
     links: dict[str, tuple[int, str, IPv6Address, IPv6Address]] = field(default_factory=dict)
 
+    def state(self, link: str) -> rt.LinkState:
+        index = self.links[link][0]
+        return next(state for state in self.netlink.links() if state.index == index)
+
 
 class Ring:
     """Nodes n0..; link `l<i>` joins n<i> and n<i+1>. Addresses only, no routes."""
@@ -55,6 +59,11 @@ class Ring:
                     rt.add_address(1, node.address_4, 32),
                 ]
             )
+        wait_until(
+            lambda: all(
+                node.state(link).operational for node in self.nodes.values() for link in node.links
+            )
+        )
 
     def _join(self, outside: rt.RtNetlink, link: str, place: int, ends: tuple[str, str]) -> None:
         a, b = (self.nodes[end] for end in ends)
@@ -94,7 +103,7 @@ class Ring:
     def set_carrier(self, node: str, link: str, up: bool) -> None:
         """Set `node`'s own end; the neighbour sees carrier go or come, waited for here."""
         index, neighbour, local, remote = self.nodes[node].links[link]
-        far = self.nodes[neighbour]
+        near, far = self.nodes[node], self.nodes[neighbour]
         requests = [rt.set_link(index, up=up)]
         if up:  # the kernel has forgotten both with the interface
             requests.append(rt.add_neighbour(index, remote, self._mac(link, far.name)))
@@ -102,13 +111,9 @@ class Ring:
         if up:
             again = rt.add_address(index, local, 64)
             self.nodes[node].netlink.batch([again], ignore={17})
-        wait_until(
-            lambda: any(
-                state.carrier is up
-                for state in far.netlink.links()
-                if state.index == far.links[link][0]
-            )
-        )
+        wait_until(lambda: far.state(link).carrier is up)
+        # Until then the kernel drops what is sent over a link that has just come up.
+        wait_until(lambda: not up or (far.state(link).operational and near.state(link).operational))
 
     def _mac(self, link: str, node: str) -> bytes:
         place = self.links.index(link)
