@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
-from x0mesh.identity.certificate import join_chain, parse_chain
+from x0mesh.identity.certificate import join_chain, parse_chain, parse_pem
 from x0mesh.identity.refusal import Refusal, RefusedError
 from x0mesh.identity.spiffe_id import TrustDomain
 
@@ -26,13 +27,26 @@ class TrustBundle:
     @classmethod
     def from_der(cls, trust_domain: TrustDomain, der: bytes) -> TrustBundle:
         """From concatenated DER; raises RefusedError."""
-        authorities = parse_chain(der) if der else ()
-        for authority in authorities:
-            _check_authority(authority)
-        return cls(trust_domain, authorities)
+        return cls._of(trust_domain, parse_chain(der) if der else ())
+
+    @classmethod
+    def from_pem(cls, trust_domain: TrustDomain, text: bytes) -> TrustBundle:
+        """From the certificates of a PEM file; raises RefusedError."""
+        return cls._of(trust_domain, parse_pem(text))
 
     def to_der(self) -> bytes:
         return join_chain(self.authorities)
+
+    def to_pem(self) -> bytes:
+        return b"".join(authority.public_bytes(Encoding.PEM) for authority in self.authorities)
+
+    @classmethod
+    def _of(
+        cls, trust_domain: TrustDomain, authorities: tuple[x509.Certificate, ...]
+    ) -> TrustBundle:
+        for authority in authorities:
+            _check_authority(authority)
+        return cls(trust_domain, authorities)
 
 
 class TrustBundles(Mapping[TrustDomain, TrustBundle]):

@@ -47,6 +47,17 @@ def parse_certificates(parts: Sequence[bytes]) -> tuple[x509.Certificate, ...]:
         raise RefusedError(Refusal.MALFORMED, str(error)) from error
 
 
+def parse_pem(text: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates among whatever else a PEM text holds; raises RefusedError."""
+    if len(text) > 2 * MAX_CHAIN_BYTES:
+        raise RefusedError(Refusal.MALFORMED, f"{len(text)} bytes of PEM")
+    try:
+        found = x509.load_pem_x509_certificates(text)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise RefusedError(Refusal.MALFORMED, str(error)) from error
+    return parse_certificates([certificate.public_bytes(Encoding.DER) for certificate in found])
+
+
 def join_chain(certificates: Iterable[x509.Certificate]) -> bytes:
     """What `parse_chain` reads."""
     return b"".join(certificate.public_bytes(Encoding.DER) for certificate in certificates)

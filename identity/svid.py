@@ -16,11 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from x0mesh.identity.certificate import (
-    MAX_CHAIN_BYTES,
     chain_fingerprint,
     join_chain,
-    parse_certificates,
     parse_chain,
+    parse_pem,
     unix_ns,
 )
 from x0mesh.identity.profile import leaf_id, leaf_key
@@ -61,16 +60,13 @@ class X509Svid:
 
     @classmethod
     def from_pem(cls, text: bytes) -> X509Svid:
-        """Certificates, leaf first, and the key in one PEM file; raises RefusedError."""
-        if len(text) > 2 * MAX_CHAIN_BYTES:
-            raise RefusedError(Refusal.MALFORMED, f"{len(text)} bytes of PEM")
+        """The key and the certificates, leaf first, in one PEM file; raises RefusedError."""
+        chain = parse_pem(text)
         try:
-            chain = x509.load_pem_x509_certificates(text)
             loaded = load_pem_private_key(text, None)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-            raise RefusedError(Refusal.MALFORMED, str(error)) from error
-        ders = [certificate.public_bytes(Encoding.DER) for certificate in chain]
-        return cls.of(parse_certificates(ders), _p256(loaded))
+            raise RefusedError(Refusal.MALFORMED, f"private key: {error}") from error
+        return cls.of(chain, _p256(loaded))
 
     @property
     def leaf(self) -> x509.Certificate:

@@ -24,6 +24,8 @@ from x0mesh.identity.verifier import VerifiedSvid
 
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME: OpenSSL reads the host's clock; validity is judged by the caller's."""
+_INVALID_PURPOSE: Final = 26
+"""X509_V_ERR_INVALID_PURPOSE: the key may not be used for TLS."""
 _DER: Final = 2
 """The interpreter's own constant for DER in `_ssl.Certificate.public_bytes`."""
 _READ_BYTES: Final = 16384
@@ -110,13 +112,13 @@ class _State(Enum):
     OVER = "over"
 
 
-def client_context(svid: X509Svid, bundles: TrustBundles) -> ssl.SSLContext:
+def client_context(svid: X509Svid | None, bundles: TrustBundles) -> ssl.SSLContext:
     """A fresh context for dialling. Make new ones when SVID or bundles change, never mutate:
-    a live context keeps old authorities."""
+    a live context keeps old authorities. Without an SVID others will refuse this end."""
     return _context(ssl.PROTOCOL_TLS_CLIENT, svid, bundles)
 
 
-def server_context(svid: X509Svid, bundles: TrustBundles) -> ssl.SSLContext:
+def server_context(svid: X509Svid | None, bundles: TrustBundles) -> ssl.SSLContext:
     """A fresh context for listening, without session tickets: a resumed session would bypass
     revocation and expiry."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, svid, bundles)
@@ -251,7 +253,7 @@ class TlsPump:
         self._state = _State.OVER
 
 
-def _context(protocol: int, svid: X509Svid, bundles: TrustBundles) -> ssl.SSLContext:
+def _context(protocol: int, svid: X509Svid | None, bundles: TrustBundles) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -260,7 +262,8 @@ def _context(protocol: int, svid: X509Svid, bundles: TrustBundles) -> ssl.SSLCon
     authorities = b"".join(bundle.to_der() for bundle in bundles.values())
     if authorities:
         context.load_verify_locations(cadata=authorities)
-    _load(context, svid)
+    if svid is not None:
+        _load(context, svid)
     return context
 
 
@@ -288,7 +291,9 @@ def _peer_chain(tls: ssl.SSLObject) -> bytes:
 def _refused_by_tls(error: ssl.SSLError) -> Refused:
     reason = error.reason or ""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Refused(Refusal.UNKNOWN_AUTHORITY, by_peer=False, detail=error.verify_message)
+        is_purpose = error.verify_code == _INVALID_PURPOSE
+        refusal = Refusal.KEY_USAGE if is_purpose else Refusal.UNKNOWN_AUTHORITY
+        return Refused(refusal, by_peer=False, detail=error.verify_message)
     for alert, refusal in _REFUSALS_BY_OPENSSL_ALERT.items():
         if reason.endswith(alert):
             return Refused(refusal, by_peer=True, detail=reason)
