@@ -32,13 +32,15 @@ from x0mesh.mesh.effects import ProtocolEvent
 from x0mesh.mesh.events import SESSION_REFUSED
 from x0mesh.mesh.graph import Graph, GraphStore
 from x0mesh.mesh.node import Node
+from x0mesh.scenarios.actions import Action
+from x0mesh.scenarios.fault_timeline import COMPARE, FaultTimeline, Owner
 from x0mesh.scenarios.plan import AbortRule, Plan
 from x0mesh.scenarios.record import Event, Record, Sample
 from x0mesh.sim.clock import NODE, Clock
 from x0mesh.sim.converged import start_converged
 from x0mesh.sim.coverage import installed_coverage
 from x0mesh.sim.dataplane import DataPlane
-from x0mesh.sim.faults import COMPARE, Process, Timeline
+from x0mesh.sim.faults import TIMELINE_RANK, Process, SimulatedDeed, follow
 from x0mesh.sim.host import Host, Interface, ServiceModel
 from x0mesh.sim.link import Bursts, Link, LinkWatcher
 from x0mesh.sim.live import converged, free_memory_bytes, full_ratio
@@ -111,7 +113,7 @@ class Engine(LinkWatcher):
             at_b.join(at_a)
             a.interfaces[link.name] = at_a
             b.interfaces[link.name] = at_b
-        self.timeline = Timeline(self, plan)
+        self.timeline = FaultTimeline(plan, "sim", self)
 
     def run(self, stop: Stop | None = None, progress: Progress | None = None) -> Record:
         """Simulate to the end of settle, or until a rule or `stop` aborts."""
@@ -129,7 +131,7 @@ class Engine(LinkWatcher):
             reason = self._abort_reason(stop)
             if reason:
                 status = "aborted"
-                self.timeline.abort()
+                self.timeline.abort(clock.now_ns)
                 self._record(0, Event(clock.now_ns, "", "run.aborted", reason=reason))
                 break
         self._sample_full_ratio()
@@ -148,7 +150,7 @@ class Engine(LinkWatcher):
             self.observer.node_forwarding(0, host.name, True)
             host.boot()
         self.clock.spawn(PHASE_RANK, self._phases())
-        self.timeline.start()
+        self.clock.spawn(TIMELINE_RANK, follow(self.timeline, self.clock))
         if self.plan.start == "converged":
             start_converged(self.hosts.values(), self._signers, self._store)
         else:
@@ -220,6 +222,10 @@ class Engine(LinkWatcher):
         )
         if event.kind == SESSION_REFUSED:
             self.counters["session.refused"] += 1
+
+    def deed(self, action: Action, owner: Owner) -> SimulatedDeed:
+        """A fault's step on this network, not taken yet."""
+        return SimulatedDeed(self, action, owner)
 
     def record_fault(
         self, kind: str, fault: str, node: str = "", link: str = "", reason: str = ""

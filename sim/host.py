@@ -21,9 +21,10 @@ from x0mesh.mesh.messages import Message
 from x0mesh.mesh.node import Node
 from x0mesh.mesh.route_view import RouteView
 from x0mesh.mesh.routes import RouteChange
+from x0mesh.scenarios.fault_timeline import Owner
 from x0mesh.sim.clock import NODE, Clock
 from x0mesh.sim.lease import LeaseEnd
-from x0mesh.sim.link import Direction, Link, LinkWatcher, Owner
+from x0mesh.sim.link import Direction, Link, LinkWatcher
 from x0mesh.sim.observer import DataPlaneObserver
 from x0mesh.sim.randomness import Draws, Streams
 from x0mesh.sim.stream import StreamEnd, StreamModel

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from math import log
 from typing import Final, Literal
 
+from x0mesh.scenarios.fault_timeline import Owner
 from x0mesh.scenarios.impairment import GilbertElliott, Impairment
 from x0mesh.scenarios.plan import LinkPlan
 from x0mesh.sim.fifo import TransmitQueue
@@ -20,8 +21,6 @@ DROPPED: Final = -1
 HELD: Final = -2
 
 Release = Literal["fifo", "lifo", "shuffle"]
-Owner = tuple[int, int]
-"""(fault, step) by their places in the plan."""
 
 _MAX_HELD = 10_000
 _S = 1_000_000_000
