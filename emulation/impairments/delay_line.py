@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -108,6 +109,11 @@ class DelayLine:
         """Of the process."""
         return self._process.pid
 
+    @property
+    def control_fd(self) -> int:
+        """Our end of the control channel."""
+        return self._control.fileno()
+
     def add_link(
         self,
         name: str,
@@ -171,6 +177,9 @@ class DelayLine:
             if self._closed:
                 return
             self._closed = True
+            # Closing alone would not reach the process while a forked child has a copy.
+            with suppress(OSError):  # it is gone already
+                self._control.shutdown(socket.SHUT_RDWR)
             self._control.close()
         try:
             self._process.wait(_END_TIMEOUT_S)

@@ -21,6 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from x0mesh.emulation.impairment import BlockMode, Counters, LinkDirection, Release
 from x0mesh.emulation.impairments import control
 from x0mesh.emulation.impairments.frame import damaged, largest_packet_bytes, packet_bytes
@@ -255,7 +257,7 @@ class Forwarder:
             return
         try:
             answer = self._carry_out(control.decode_request(message), descriptors)
-        except (OSError, PacketSocketError, KeyError, ValueError) as error:
+        except (OSError, PacketSocketError, KeyError, ValueError, msgspec.MsgspecError) as error:
             answer = control.Refusal(f"{type(error).__name__}: {error}"[:1000])
         finally:
             for descriptor in descriptors:

@@ -27,6 +27,7 @@ from x0mesh.scenarios.impairment import Impairment
 _TIMEOUT_S: Final = 10.0
 _NAME: Final[BackendName] = "netem"
 _ETHERNET_BYTES: Final = 14
+_MAX_DELAY_NS: Final = 270_000_000_000
 _NO_QUEUE_PACKETS: Final = 100_000
 """Frames under way where no queue is asked for: netem's own limit must not be met."""
 
@@ -41,6 +42,9 @@ def check(impairment: Impairment) -> None:
         refuse("burst", "its Gilbert-Elliott model goes by packets, not by time")
     if impairment.mtu:
         refuse("mtu", "it does not look at sizes")
+    for parameter in ("delay", "jitter"):
+        if getattr(impairment, f"{parameter}_ns") > _MAX_DELAY_NS:
+            refuse(parameter, "tc has 32 bits for it")
     if impairment.rate_bps and (impairment.delay_ns or impairment.jitter_ns):
         refuse("rate", "with a delay its limit counts frames under way, not the queue")
 
@@ -186,10 +190,13 @@ class NetemLink:
         )
 
     def close(self) -> None:
-        """Take filters and disciplines away."""
+        """Take filters and disciplines away from the interfaces that are still there."""
+        with NetNamespace(self._namespace_fd).enter():
+            present = {interface for _, interface in socket.if_nameindex()}
         for interface in self._ends["forward"]:
-            for place in ("clsact", "root"):
-                self._tc(["qdisc", "delete", "dev", interface, place])
+            if interface in present:
+                for place in ("clsact", "root"):
+                    self._tc(["qdisc", "delete", "dev", interface, place])
 
     def _show(self, arguments: list[str]) -> list[dict[str, Any]]:
         shown: list[dict[str, Any]] = json.loads(self._tc(["-json", "-statistics", *arguments]))
@@ -262,7 +269,7 @@ class Netem:
         """The kernel does not tell."""
 
     def close(self) -> None:
-        """Take everything away from the interfaces that are still there."""
+        """Take everything away again."""
         links, self._links = list(self._links.values()), {}
         for link, namespace in links:
             with namespace:

@@ -37,6 +37,7 @@ from x0mesh.emulation.rtnetlink import (
     add_address,
     add_neighbour,
     create_veth,
+    delete_link,
     set_link,
 )
 from x0mesh.scenarios.impairment import GilbertElliott, Impairment
@@ -94,7 +95,7 @@ class Wire:
             Impairment(),
         )
         self.sockets = {end: stack.enter_context(self._open(end)) for end in "ab"}
-        self.sent = 0
+        self.taken = {FORWARD: 0, BACKWARD: 0}
 
     def _open(self, end: str) -> socket.socket:
         opened = self.spaces[end].open_socket(socket.AF_PACKET, socket.SOCK_RAW)
@@ -142,22 +143,18 @@ class Wire:
     def arrivals(self, direction: LinkDirection = FORWARD) -> list[tuple[int, bytes, int]]:
         """(number, payload, CLOCK_REALTIME ns) of what came through since the last call, once
         nothing is under way any more."""
-        self.wait(direction, lambda now: now.waiting == 0)
-        found = []
+        passed = self.wait(direction, lambda now: now.waiting == 0).passed
+        wanted = passed - self.taken[direction]
+        found: list[tuple[int, bytes, int]] = []
         receiver = self.sockets[ENDS[direction][1]]
-        quiet_s = 0.2  # for what the kernel still has between the middle and the socket
-        while select.select([receiver], [], [], quiet_s)[0]:
+        while select.select([receiver], [], [], PATIENCE_S if len(found) < wanted else 0)[0]:
             frame, ancillary, _, _ = receiver.recvmsg(4096, 64)
             seconds, nanoseconds = struct.unpack("@ll", ancillary[0][2])
             payload = frame[14:]
-            found.append(
-                (
-                    struct.unpack_from("!I", payload)[0],
-                    payload,
-                    seconds * 1_000_000_000 + nanoseconds,
-                )
-            )
-            quiet_s = 0.02
+            number = struct.unpack_from("!I", payload)[0]
+            found.append((number, payload, seconds * 1_000_000_000 + nanoseconds))
+        assert len(found) == wanted
+        self.taken[direction] = passed
         return found
 
     def numbers(self, direction: LinkDirection = FORWARD) -> list[int]:
@@ -187,13 +184,17 @@ def wire(backend: Backend) -> Iterator[Wire]:
         yield Wire(backend, stack, f"a-b {next(_serial)}")
 
 
-@pytest.fixture
-def line_wire() -> Iterator[Wire]:
-    """A delay line of its own."""
+@pytest.fixture(scope="module")
+def line() -> Iterator[DelayLine]:
     _skip_without("delay-line")
+    with DelayLine(seed=7) as opened:
+        yield opened
+
+
+@pytest.fixture
+def line_wire(line: DelayLine) -> Iterator[Wire]:
     with ExitStack() as stack:
-        line = stack.enter_context(DelayLine(seed=7))
-        yield Wire(line, stack)
+        yield Wire(line, stack, f"a-b {next(_serial)}")
 
 
 def plausible(count: int, trials: int, ratio: float) -> bool:
@@ -324,9 +325,11 @@ def test_a_damaged_datagram_fails_its_checksum(wire: Wire) -> None:
         for number in range(400):
             sender.sendto(b"%03d" % number * 40, (str(IP["b"]), 7000))
         wire.wait(FORWARD, lambda now: now.received >= 400 and now.waiting == 0)
-        arrived = []
-        while select.select([receiver], [], [], 0.2)[0]:
-            arrived.append(receiver.recv(2048))
+        # One more that is sure to arrive: what is missing after it does not come.
+        wire.set(FORWARD, Impairment())
+        sender.sendto(b"end", (str(IP["b"]), 7000))
+        receiver.settimeout(PATIENCE_S)
+        arrived = list(iter(lambda: receiver.recv(2048), b"end"))
     numbers = [int(payload[:3]) for payload in arrived]
     assert arrived == [b"%03d" % number * 40 for number in numbers]
     assert len(set(numbers)) == len(numbers)
@@ -344,15 +347,18 @@ def test_a_stream_with_offloaded_segments_survives_damage_and_loss(wire: Wire) -
             sender.settimeout(PATIENCE_S)
             sender.connect((str(IP["b"]), 7000))
             receiver, _ = listener.accept()
-            writer = threading.Thread(
-                target=lambda: (sender.sendall(wanted), sender.shutdown(socket.SHUT_WR))
-            )
+            writer = threading.Thread(target=_send_all, args=(sender, wanted))
             writer.start()
             with receiver:
                 receiver.settimeout(PATIENCE_S)
                 got = b"".join(iter(lambda: receiver.recv(1 << 16), b""))
             writer.join()
     assert got == wanted
+
+
+def _send_all(sender: socket.socket, wanted: bytes) -> None:
+    sender.sendall(wanted)
+    sender.shutdown(socket.SHUT_WR)
 
 
 def test_an_mtu_swallows_larger_packets_only(wire: Wire) -> None:
@@ -477,6 +483,7 @@ def test_lateness_is_reported_and_restarted(
     line_wire: Wire, record_property: Callable[[str, object], None]
 ) -> None:
     line_wire.set(FORWARD, Impairment(delay_ns=10 * MS))
+    line_wire.backend.lateness(restart=True)
     line_wire.send(200)
     line_wire.arrivals()
     lateness = line_wire.backend.lateness(restart=True)
@@ -489,10 +496,8 @@ def test_lateness_is_reported_and_restarted(
     assert again.count == 0
 
 
-def test_one_process_serves_several_links() -> None:
-    _skip_without("delay-line")
+def test_one_process_serves_several_links(line: DelayLine) -> None:
     with ExitStack() as stack:
-        line = stack.enter_context(DelayLine(seed=7))
         wires = [Wire(line, stack, f"link {number}") for number in range(5)]
         wires[2].link.block(FORWARD, "drop")
         for wire in wires:
@@ -504,11 +509,45 @@ def test_one_process_serves_several_links() -> None:
             line.add_link("link 9", wires[3].middle_space.fd, 993, 994, Impairment(), Impairment())
 
 
-def test_a_process_that_is_gone_is_an_error_not_silence(line_wire: Wire) -> None:
-    assert isinstance(line_wire.backend, DelayLine)
-    os.kill(line_wire.backend.pid, signal.SIGKILL)
-    with pytest.raises(BackendError, match="delay line"):
-        line_wire.link.block(FORWARD, "drop")
+def test_a_link_taken_away_disturbs_no_other(line: DelayLine) -> None:
+    with ExitStack() as stack:
+        gone, other = (Wire(line, stack, name) for name in ("gone", "other"))
+        gone.set(FORWARD, Impairment(delay_ns=3_600_000 * MS))
+        gone.send(10)
+        gone.middle_netlink.batch([delete_link(index) for index in MIDDLE_INDEX.values()])
+        assert gone.wait(FORWARD, lambda now: now.waiting == 0).blocked == 10
+        other.send(20)
+        assert other.numbers() == list(range(20))
+
+
+def test_closing_ends_the_process_though_a_fork_has_its_channel() -> None:
+    _skip_without("delay-line")
+    with DelayLine(seed=7) as line:
+        line.lateness()
+        ended = os.pidfd_open(line.pid)
+        copy = socket.socket(fileno=os.dup(line.control_fd))
+    with copy:
+        assert select.select([ended], [], [], 0)[0]
+    os.close(ended)
+    with pytest.raises(BackendError, match="closed"):
+        line.lateness()
+
+
+def test_a_request_that_makes_no_sense_is_refused(line_wire: Wire) -> None:
+    with pytest.raises(BackendError, match="ValidationError"):
+        line_wire.link.set("sideways", Impairment())  # type: ignore[arg-type]
+    line_wire.send(5)
+    assert line_wire.numbers() == list(range(5))
+
+
+def test_a_process_that_is_gone_is_an_error_not_silence() -> None:
+    _skip_without("delay-line")
+    with ExitStack() as stack:
+        line = stack.enter_context(DelayLine(seed=7))
+        wire = Wire(line, stack)
+        os.kill(line.pid, signal.SIGKILL)
+        with pytest.raises(BackendError, match="delay line"):
+            wire.link.block(FORWARD, "drop")
 
 
 _PARENT = """
