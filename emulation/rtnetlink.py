@@ -38,7 +38,7 @@ _NEW_ADDRESS = 20
 _NEW_ROUTE, _DEL_ROUTE, _GET_ROUTE = 24, 25, 26
 _NEW_NEIGHBOUR = 28
 _NEW_NEXTHOP, _DEL_NEXTHOP, _GET_NEXTHOP = 104, 105, 106
-_TABLE_MAIN, _PROTO_STATIC = 254, 4
+_TABLE_MAIN, _TABLE_LOCAL, _PROTO_STATIC = 254, 255, 4
 _TYPE_UNICAST, _TYPE_LOCAL, _TYPE_BLACKHOLE = 1, 2, 6
 _RTA_DST, _RTA_OIF, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 6, 7, 15
 _RTA_ENCAP_TYPE, _RTA_ENCAP, _RTA_NH_ID = 21, 22, 30
@@ -422,26 +422,36 @@ class RtNetlink:
 
     def routes(self, family: int = socket.AF_INET6) -> tuple[RouteState, ...]:
         """Unicast routes of the main table, by prefix and metric."""
-        body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, _TABLE_MAIN, 0, 0, 0, 0)
-        found = []
-        for _, message in self._dump(_GET_ROUTE, body, "list routes"):
-            length, table, kind = message[1], message[4], message[7]
-            if message[0] != family or table != _TABLE_MAIN or kind != _TYPE_UNICAST:
-                continue
-            attributes = dict(_attributes(message[12:]))
-            width = 16 if family == socket.AF_INET6 else 4
-            packed = attributes.get(_RTA_DST, bytes(width))
-            found.append(
-                RouteState(
-                    ip_network((packed, length)),
-                    _u32(attributes.get(_RTA_PRIORITY)),
-                    _u32(attributes.get(_RTA_NH_ID)),
-                )
+        found = [
+            RouteState(
+                prefix,
+                _u32(attributes.get(_RTA_PRIORITY)),
+                _u32(attributes.get(_RTA_NH_ID)),
             )
+            for table, kind, prefix, attributes in self._routes(family)
+            if table == _TABLE_MAIN and kind == _TYPE_UNICAST
+        ]
         return tuple(
             sorted(
-                found, key=lambda r: (r.prefix.network_address.packed, r.prefix.prefixlen, r.metric)
+                found,
+                key=lambda route: (
+                    route.prefix.network_address.packed,
+                    route.prefix.prefixlen,
+                    route.metric,
+                ),
             )
+        )
+
+    def delivered_here(self, family: int = socket.AF_INET6) -> frozenset[Address]:
+        """Addresses whose packets are delivered in this namespace.
+
+        The kernel adds an IPv6 address to these some time after the request for it, also
+        without duplicate detection; until then it forwards packets for it.
+        """
+        return frozenset(
+            prefix.network_address
+            for table, kind, prefix, _ in self._routes(family)
+            if table == _TABLE_LOCAL and kind == _TYPE_LOCAL
         )
 
     def nexthop_ids(self) -> tuple[int, ...]:
@@ -462,6 +472,15 @@ class RtNetlink:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _routes(self, family: int) -> Iterator[tuple[int, int, Network, dict[int, bytes]]]:
+        """Table, type, prefix and attributes of all routes of an address family."""
+        body = struct.pack("=BBBBBBBBI", family, 0, 0, 0, 0, 0, 0, 0, 0)
+        width = 16 if family == socket.AF_INET6 else 4
+        for _, message in self._dump(_GET_ROUTE, body, "list routes"):
+            attributes = dict(_attributes(message[12:]))
+            packed = attributes.get(_RTA_DST, bytes(width))
+            yield message[4], message[7], ip_network((packed, message[1])), attributes
 
     def _exchange(self, requests: Sequence[Request]) -> list[tuple[int, str]]:
         first = self._sequence + 1

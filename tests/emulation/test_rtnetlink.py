@@ -49,8 +49,8 @@ def pair() -> Iterator[tuple[Side, Side]]:
                 rt.add_neighbour(side.index, LOCAL[1 - me], LLADDR[1 - me]),
             ]
         )
-    for side in sides:
-        wait_until_operational(side)
+    for side, address in zip(sides, LOCAL, strict=True):
+        wait_until_usable(side, address)
     yield a, b
     for side in sides:
         side.netlink.close()
@@ -61,10 +61,13 @@ def link(side: Side) -> rt.LinkState:
     return next(found for found in side.netlink.links() if found.index == side.index)
 
 
-def wait_until_operational(side: Side) -> None:
+def wait_until_usable(side: Side, *addresses: IPv6Address) -> None:
     end = time.monotonic() + WAIT_S
-    while not all(found.operational for found in side.netlink.links() if found.index != 1):
-        assert time.monotonic() < end, side.netlink.links()
+    while not (
+        all(found.operational for found in side.netlink.links() if found.index != 1)
+        and side.netlink.delivered_here().issuperset(addresses)
+    ):
+        assert time.monotonic() < end, (side.netlink.links(), side.netlink.delivered_here())
         time.sleep(0.001)
 
 
@@ -124,9 +127,7 @@ def test_carrier_is_lost_when_the_other_end_goes_down_and_addresses_stay(
         b.netlink.batch([rt.set_link(b.index, up=wanted)])
         assert link(a).up
         assert link(a).carrier == wanted
-    for side in pair:
-        wait_until_operational(side)
-    assert deliver(a, b, "fe80::2%10") == b"hello"
+        assert LOCAL[0] in a.netlink.delivered_here()
 
 
 def test_a_local_route_delivers_here(pair: tuple[Side, Side]) -> None:
@@ -160,6 +161,8 @@ def test_deleting_the_primary_next_hop_leaves_the_route_by_the_repair(
 ) -> None:
     a, b = pair
     b.netlink.batch([rt.add_address(1, prefix.network_address, prefix.prefixlen)])
+    if isinstance(prefix, IPv6Network):
+        wait_until_usable(b, prefix.network_address)
     a.netlink.batch(
         [
             rt.add_nexthop(1, a.index, IPv6Address("fe80::99")),
@@ -235,6 +238,8 @@ def test_a_packet_follows_its_segments_in_order_and_is_unpacked_at_the_last(
             rt.add_route(IPv6Network(target), 10, 2, source=source),
         ]
     )
+    wait_until_usable(a, ours, source)
+    wait_until_usable(b, theirs, target)
     assert deliver(a, b, str(target)) == b"hello"
     assert received(b, "e0") >= 2
 
@@ -267,7 +272,7 @@ def test_a_bridge_joins_its_ports(pair: tuple[Side, Side]) -> None:
                 ]
             )
         for side in pair:
-            wait_until_operational(side)
+            wait_until_usable(side)
         assert deliver(a, b, "10.1.0.1") == b"hello"
 
 
