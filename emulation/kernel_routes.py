@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, Self
 
@@ -35,7 +36,7 @@ from x0mesh.emulation.rtnetlink import (
     set_link,
 )
 from x0mesh.emulation.segments import SegmentPlan
-from x0mesh.mesh.routes import Active, Route, RouteChange
+from x0mesh.mesh.routes import Active, Repair, Route, RouteChange
 
 PRIMARY_METRIC: Final = 10
 REPAIR_METRIC: Final = 20
@@ -47,7 +48,20 @@ _SID_LINK: Final = "x0sid"
 _SID_LINK_INDEX: Final = 1 << 20
 _UNSPECIFIED_4: Final = IPv4Address(0)
 
-_Place = tuple[Network, int]
+_MAX_REMEMBERED: Final = 10_000
+
+
+class _Kind(IntEnum):
+    """What a route leads to: a node's addresses, its SIDs, or the arrival SID on a link."""
+
+    LOCATOR = 0
+    ARRIVAL = 1
+    IPV4 = 4
+    IPV6 = 6
+
+
+# Node (or link), what of it, metric. Addresses as keys would cost most of an install's time.
+_Place = tuple[str, _Kind, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +74,9 @@ class Adjacency:
     gateway: IPv6Address
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Hop:
-    """A next hop object's content: out over `link`, through `segments` if there are any."""
+    """A next hop object's content, one for each (link, segments): compared by identity."""
 
     link: str
     segments: tuple[IPv6Address, ...] = ()
@@ -91,6 +105,10 @@ class KernelRoutes:
         self._addresses_4 = addresses_4 or {}
         self._adjacencies = {adjacency.link: adjacency for adjacency in adjacencies}
         self._plan = SegmentPlan(addresses, links)
+        self._networks = self._all_networks()
+        self._plain = {link: _Hop(link) for link in self._adjacencies}
+        self._shared: dict[tuple[str, tuple[IPv6Address, ...]], _Hop] = {}
+        self._repairs: dict[tuple[Repair, int], _Hop] = {}
         self._wanted: dict[str, Route] = {}
         self._places: dict[_Place, _Hop] = {}
         self._installed: dict[_Place, _Hop] = {}
@@ -193,10 +211,22 @@ class KernelRoutes:
             ]
         return sids
 
-    def _want_arrivals(self) -> None:
+    def _all_networks(self) -> dict[tuple[str, _Kind], Network]:
+        networks: dict[tuple[str, _Kind], Network] = {}
+        for name, address in self._addresses.items():
+            networks[name, _Kind.IPV6] = IPv6Network(address)
+            networks[name, _Kind.LOCATOR] = self._plan.locator(name)
+        for name, address_4 in self._addresses_4.items():
+            networks[name, _Kind.IPV4] = IPv4Network(address_4)
         for adjacency in self._adjacencies.values():
             arrival = self._plan.arrival(adjacency.neighbour, adjacency.link)
-            self._put((IPv6Network(arrival), PRIMARY_METRIC), _Hop(adjacency.link))
+            networks[adjacency.link, _Kind.ARRIVAL] = IPv6Network(arrival)
+        return networks
+
+    def _want_arrivals(self) -> None:
+        for adjacency in self._adjacencies.values():
+            link = adjacency.link
+            self._put((link, _Kind.ARRIVAL, PRIMARY_METRIC), self._plain[link])
 
     def _local_repair(self, changes: Sequence[RouteChange]) -> None:
         """Delete the objects of primaries that have failed and that nothing is to keep using."""
@@ -213,9 +243,9 @@ class KernelRoutes:
             if route is not None and repaired and route.primary.link == link:
                 failed[link] = None
         gone = [
-            _Hop(link)
+            self._plain[link]
             for link in failed
-            if self._primaries[link] <= leaving[link] and _Hop(link) in self._alive
+            if self._primaries[link] <= leaving[link] and self._plain[link] in self._alive
         ]
         if gone:
             # Carrier loss may have been quicker.
@@ -233,27 +263,36 @@ class KernelRoutes:
         if route is not None:
             self._wanted[destination] = route
             if route.active is Active.PRIMARY:
-                primary = _Hop(route.primary.link)
+                primary = self._plain[route.primary.link]
                 self._primaries[route.primary.link].add(destination)
             repair_6, repair_4 = self._repair(route, 6), self._repair(route, 4)
-        address = IPv6Network(self._addresses[destination])
-        self._put((address, PRIMARY_METRIC), primary)
-        self._put((address, REPAIR_METRIC), repair_6)
+        self._put((destination, _Kind.IPV6, PRIMARY_METRIC), primary)
+        self._put((destination, _Kind.IPV6, REPAIR_METRIC), repair_6)
         # Only repaired packets travel by SIDs, and those are never repaired again.
-        self._put((self._plan.locator(destination), PRIMARY_METRIC), primary)
+        self._put((destination, _Kind.LOCATOR, PRIMARY_METRIC), primary)
         if destination in self._addresses_4:
-            address_4 = IPv4Network(self._addresses_4[destination])
-            self._put((address_4, PRIMARY_METRIC), primary)
-            self._put((address_4, REPAIR_METRIC), repair_4)
+            self._put((destination, _Kind.IPV4, PRIMARY_METRIC), primary)
+            self._put((destination, _Kind.IPV4, REPAIR_METRIC), repair_4)
 
     def _repair(self, route: Route, version: int) -> _Hop | None:
-        if route.repair is None:
+        repair = route.repair
+        if repair is None:
             return None
-        segments = self._plan.segment_list(route.repair, version)
+        known = self._repairs.get((repair, version))
+        if known is not None:
+            return known
+        segments = self._plan.segment_list(repair, version)
         if segments and not self.segment_routing:
             self.repairs_left_out += version == 6
             return None
-        return _Hop(route.repair.hop.link, segments)
+        link = repair.hop.link
+        hop = self._plain[link]
+        if segments:
+            hop = self._shared.setdefault((link, segments), _Hop(link, segments))
+        if len(self._repairs) >= _MAX_REMEMBERED:
+            self._repairs.clear()
+        self._repairs[repair, version] = hop
+        return hop
 
     def _put(self, place: _Place, hop: _Hop | None) -> None:
         if hop is None:
@@ -313,8 +352,10 @@ class KernelRoutes:
             if hop is not None and hop in self._alive:
                 makes.append((place, hop))
         requests = [
-            replace_route(*place, self._numbers[hop], self._source(place[0]))
-            for place, hop in makes
+            replace_route(
+                self._networks[name, kind], metric, self._numbers[hop], self._source(kind)
+            )
+            for (name, kind, metric), hop in makes
         ]
         # The object may have lost its carrier since it was made.
         results = self._netlink.batch(requests, ignore={errno.EINVAL, errno.ENOENT})
@@ -336,7 +377,8 @@ class KernelRoutes:
         drops = [place for place in self._dirty if place in self._installed]
         # A route whose object went by itself is gone already.
         self._netlink.batch(
-            [delete_route(*place) for place in drops], ignore={errno.ESRCH, errno.ENOENT}
+            [delete_route(self._networks[name, kind], metric) for name, kind, metric in drops],
+            ignore={errno.ESRCH, errno.ENOENT},
         )
         for place in drops:
             self._settle(place, None)
@@ -361,9 +403,12 @@ class KernelRoutes:
         )
         for hop in unused:
             self._forget(hop)
+            self._shared.pop((hop.link, hop.segments), None)
+        if unused:
+            self._repairs.clear()
 
-    def _source(self, prefix: Network) -> IPv4Address | IPv6Address | None:
-        if prefix.version == 4:
+    def _source(self, kind: _Kind) -> IPv4Address | IPv6Address | None:
+        if kind is _Kind.IPV4:
             return self._addresses_4.get(self._node)
         return self._addresses[self._node]
 

@@ -112,6 +112,7 @@ class Ring:
             again = rt.add_address(index, local, 64)
             self.nodes[node].netlink.batch([again], ignore={17})
         wait_until(lambda: far.state(link).carrier is up)
+        wait_until(lambda: up or not far.state(link).operational)
         # Until then the kernel drops what is sent over a link that has just come up.
         wait_until(lambda: not up or (far.state(link).operational and near.state(link).operational))
 
@@ -144,6 +145,10 @@ class Ring:
                 except BlockingIOError:
                     threading.Event().wait(0.001)
             return False
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """For what the kernel does by itself, soon after carrier has changed."""
+        wait_until(condition)
 
     def close(self) -> None:
         for node in self.nodes.values():
