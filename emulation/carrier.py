@@ -19,7 +19,10 @@ RTM_GETLINK: Final = 18
 _NLM_F_REQUEST: Final = 1
 _NLM_F_DUMP: Final = 0x300
 _IFF_UP: Final = 1
+_IFF_RUNNING: Final = 1 << 6
 _IFF_LOWER_UP: Final = 1 << 16
+_CARRIES: Final = _IFF_UP | _IFF_RUNNING | _IFF_LOWER_UP
+"""Shortly after carrier has come a link is not running yet, and drops what is sent."""
 
 _HEADER: Final = struct.Struct("=IHHII")
 _LINK: Final = struct.Struct("=BxHiII")
@@ -86,6 +89,5 @@ def link_states(packet: bytes) -> Iterator[tuple[int, bool]]:
         body = offset + _HEADER.size
         if kind in (RTM_NEWLINK, RTM_DELLINK) and length >= _HEADER.size + _LINK.size:
             _, _, index, flags, _ = _LINK.unpack_from(packet, body)
-            present = kind == RTM_NEWLINK
-            yield index, present and bool(flags & _IFF_UP) and bool(flags & _IFF_LOWER_UP)
+            yield index, kind == RTM_NEWLINK and flags & _CARRIES == _CARRIES
         offset += length + (-length % 4)

@@ -50,6 +50,16 @@ class Identity(msgspec.Struct, frozen=True):
     revocation_list: bytes = b""
 
 
+class DataPlane(msgspec.Struct, frozen=True):
+    """What a node must know of the whole mesh to forward: addresses by node, links in the plan's
+    order. Without `gate` every neighbour's packets are taken."""
+
+    addresses: dict[str, str]
+    addresses_4: dict[str, str]
+    links: tuple[str, ...]
+    gate: bool = True
+
+
 # Engine to peer
 
 
@@ -58,7 +68,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
 
     `snapshot` makes the start a warm one, and `inherited_routes` are then the destinations that
     the life before left routes to; those not installed anew in time are withdrawn. `overload`
-    starts the node drained. `data_plane` is "kernel" or "none".
+    starts the node drained. Without `data_plane` the node forwards nothing.
     """
 
     node: NodeConfig
@@ -69,7 +79,7 @@ class Configure(msgspec.Struct, frozen=True, tag="configure"):
     snapshot: Snapshot | None = None
     inherited_routes: tuple[str, ...] = ()
     overload: bool = False
-    data_plane: str = "none"
+    data_plane: DataPlane | None = None
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
@@ -157,7 +167,8 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     """A peer's answer to `AskState`. `canonical` is `Node.canonical_state` as JSON.
 
     `handshake_ns` lists the newest dials from their start to confirmation by both sides.
-    `worst_lateness_ns` is the latest a timer fired since the last report.
+    `worst_lateness_ns` is the latest a timer fired since the last report. `gate_refused`:
+    packets by link. `routes_missing` lack carrier, `repairs_left_out` segment routing.
     """
 
     request: int
@@ -168,6 +179,9 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     handshake_ns: tuple[int, ...]
     worst_lateness_ns: int
     congestion_control: str
+    gate_refused: dict[str, int]
+    routes_missing: int
+    repairs_left_out: int
 
 
 class SnapshotTaken(msgspec.Struct, frozen=True, tag="snapshot"):

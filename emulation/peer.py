@@ -41,7 +41,7 @@ from x0mesh.emulation.control import (
 )
 from x0mesh.emulation.loop_clock import LoopClock
 from x0mesh.emulation.peer_link import PeerLink
-from x0mesh.emulation.ports import GatePort, NoGate, NoRoutes, RoutePort
+from x0mesh.emulation.ports import GatePort, RoutePort, make_ports
 from x0mesh.emulation.trust import RememberingVerifier, Trust
 from x0mesh.identity.tls import TlsPump
 from x0mesh.mesh.codec import encode
@@ -61,8 +61,6 @@ STALE_NS: Final = 10_000_000_000
 """After a warm restart, routes not installed anew within this are withdrawn (cf. RFC 4724)."""
 
 _INTERNAL_ERROR: Final = 70
-
-PortFactory = Callable[[Configure], tuple[RoutePort, GatePort]]
 
 
 class PeerError(RuntimeError):
@@ -189,6 +187,9 @@ class Peer:
             counters={name: link.count() for name, link in self._links.items()},
             handshake_ns=tuple(handshakes[-MAX_HANDSHAKES:]),
             worst_lateness_ns=worst_ns,
+            gate_refused=self._gate.refused(),
+            routes_missing=self._routes.missing,
+            repairs_left_out=self._routes.repairs_left_out,
             congestion_control=next((link.congestion_control for link in self._links.values()), ""),
         )
 
@@ -228,7 +229,9 @@ class Peer:
 
     def _carrier_changed(self, index: int, carrier: bool) -> None:
         link = self._names[index]
-        if not carrier and self._is_started:
+        if carrier:
+            self._routes.restore()
+        elif self._is_started:
             self._links[link].carrier_lost()
             self._node.link_down(self._clock.now_ns(), link, CARRIER_LOST)
 
@@ -343,19 +346,12 @@ class _ControlSocket:
         self._send()
 
 
-def no_ports(config: Configure) -> tuple[RoutePort, GatePort]:
-    """A peer that forwards nothing."""
-    if config.data_plane != "none":
-        raise PeerError(f"no data plane {config.data_plane!r}")
-    return NoRoutes(), NoGate()
-
-
-def run_peer(sock: socket.socket, make_ports: PortFactory = no_ports) -> None:
+def run_peer(sock: socket.socket) -> None:
     """Be a peer of the engine at the other end of `sock` until it says `Stop` or closes."""
-    asyncio.run(_run(sock, make_ports))
+    asyncio.run(_run(sock))
 
 
-async def _run(sock: socket.socket, make_ports: PortFactory) -> None:
+async def _run(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_die)
     engine = _ControlSocket(loop, sock)
