@@ -11,7 +11,18 @@ import pytest
 from x0mesh.emulation import gate as gate_module
 from x0mesh.emulation import rtnetlink as rt
 from x0mesh.emulation.gate import DataGate, GateError
+from x0mesh.emulation.kernel_routes import Adjacency, KernelRoutes
 from x0mesh.emulation.nfnetlink import InterfaceSet, NetfilterError
+from x0mesh.mesh.routes import (
+    Active,
+    AdjacencySegment,
+    NextHop,
+    Protection,
+    Repair,
+    RepairKind,
+    Route,
+    RouteChange,
+)
 
 pytestmark = pytest.mark.skipif(
     shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin") is None, reason="nft is not installed"
@@ -135,3 +146,34 @@ def test_a_refused_change_is_an_error(line: Any) -> None:
             sets.packets("open")
     finally:
         sets.close()
+
+
+def test_encapsulated_data_meets_the_gate_too(make_ring: Callable[[int], Any]) -> None:
+    """An SRv6 repair over n1 is data, although n1 only passes it on by a local SID."""
+    ring = make_ring(4)
+    tables = {
+        name: KernelRoutes(
+            name,
+            ring.addresses(),
+            ring.links,
+            [Adjacency(k, i, peer, remote) for k, (i, peer, _, remote) in node.links.items()],
+            node.namespace,
+        )
+        for name, node in ring.nodes.items()
+    }
+    if not tables["n0"].segment_routing:
+        pytest.skip("this kernel has no SRv6")
+    over = NextHop("l0", "n1")
+    onward = AdjacencySegment("n1", NextHop("l1", "n2"))
+    led = Repair(over, (onward,), RepairKind.EXPLICIT, Protection.LINK)
+    failed = Route("n2", NextHop("l3", "n3"), led, 20, Active.REPAIR)
+    tables["n0"].install([RouteChange("n2", failed, "local repair")])
+    assert ring.carries("n0", "n2")
+    middle = ring.nodes["n1"]
+    with DataGate({k: i for k, (i, *_) in middle.links.items()}, middle.namespace) as gate:
+        assert not ring.carries("n0", "n2")
+        assert gate.refused()["l0"] == 1
+        gate.set("l0", True)
+        assert ring.carries("n0", "n2")
+    for table in tables.values():
+        table.close()
