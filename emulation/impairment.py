@@ -127,7 +127,8 @@ class Backend(Protocol):
     ) -> LinkMiddle:
         """Join two interfaces of a middle namespace; `index_a` faces the link's end `a`.
 
-        Both are to be up before traffic, and the namespace to hold nothing else.
+        Both are to be operational before traffic: a link that has only just got carrier drops
+        frames, which then count as passed. The namespace is to hold nothing else.
         """
         ...
 

@@ -25,6 +25,8 @@ from x0mesh.emulation.impairment import (
 )
 from x0mesh.emulation.impairments import control
 from x0mesh.emulation.impairments.packet_socket import PacketSocketError, unbound_packet_socket
+from x0mesh.emulation.namespaces import NamespaceError, NetNamespace
+from x0mesh.emulation.rtnetlink import NetlinkError
 from x0mesh.scenarios.impairment import Impairment
 
 _ANSWER_TIMEOUT_S = 30.0
@@ -34,8 +36,10 @@ _END_TIMEOUT_S = 5.0
 def unavailable() -> str:
     """Why this host cannot run a delay line; empty if it can."""
     try:
-        unbound_packet_socket().close()
-    except PacketSocketError as error:
+        # In a namespace of our own: in a user namespace the host's is not ours to open them in.
+        with NetNamespace.create(ipv6=False) as scratch, scratch.enter():
+            unbound_packet_socket().close()
+    except (NamespaceError, NetlinkError, PacketSocketError) as error:
         return str(error)
     return ""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import subprocess
+import time
 
 import pytest
 
@@ -136,6 +138,14 @@ def _tc(namespace: NetNamespace, arguments: list[str]) -> str:
     ).stderr
 
 
+def _wait_operational(netlink: RtNetlink) -> None:
+    """A link that has only just come up drops what is sent."""
+    give_up = time.monotonic() + 30
+    while not all(link.operational or link.index == 1 for link in netlink.links()):
+        assert time.monotonic() < give_up
+        select.select([], [], [], 0.002)
+
+
 @pytest.fixture
 def privileged() -> None:
     if os.geteuid():
@@ -182,6 +192,8 @@ def test_the_redirecting_filter_forwards_until_it_is_taken_away() -> None:
         for space, index in ((end_a, 21), (end_b, 22)):
             with RtNetlink(space) as end_netlink:
                 end_netlink.batch([set_link(index, up=True)])
+                _wait_operational(end_netlink)
+        _wait_operational(netlink)
         if "unknown" in (refusal := _tc(middle, netem.ingress_arguments("ma"))):
             pytest.skip(f"clsact: {refusal}")
         if "Error" in (refusal := _tc(middle, netem.redirect_arguments("ma", "mb"))):

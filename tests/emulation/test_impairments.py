@@ -54,6 +54,13 @@ BACKWARD: LinkDirection = "backward"
 ENDS = {FORWARD: ("a", "b"), BACKWARD: ("b", "a")}
 
 
+def _enlarge(receiver: socket.socket) -> None:
+    try:
+        receiver.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+    except PermissionError:
+        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+
+
 class Wire:
     """Two ends and the link between them, with numbered frames of no protocol."""
 
@@ -77,15 +84,18 @@ class Wire:
             ]
         )
         self.middle_netlink.batch([set_link(index, up=True) for index in MIDDLE_INDEX.values()])
+        self.netlinks = [self.middle_netlink]
         for end, other in ("ab", "ba"):
-            with RtNetlink(self.spaces[end]) as netlink:
-                netlink.batch(
-                    [
-                        add_address(INDEX[end], IP[end], 31),
-                        set_link(INDEX[end], up=True),
-                        add_neighbour(INDEX[end], IP[other], MAC[other]),
-                    ]
-                )
+            netlink = stack.enter_context(RtNetlink(self.spaces[end]))
+            self.netlinks.append(netlink)
+            netlink.batch(
+                [
+                    add_address(INDEX[end], IP[end], 31),
+                    set_link(INDEX[end], up=True),
+                    add_neighbour(INDEX[end], IP[other], MAC[other]),
+                ]
+            )
+        self.wait_operational()
         self.link = backend.add_link(
             name,
             self.middle_space.fd,
@@ -99,11 +109,20 @@ class Wire:
 
     def _open(self, end: str) -> socket.socket:
         opened = self.spaces[end].open_socket(socket.AF_PACKET, socket.SOCK_RAW)
-        opened.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)  # SO_RCVBUFFORCE
+        _enlarge(opened)
         opened.setsockopt(socket.SOL_SOCKET, 35, 1)  # SO_TIMESTAMPNS
         opened.setblocking(False)
         opened.bind(("e", TEST_ETHERTYPE))
         return opened
+
+    def wait_operational(self) -> None:
+        """Until no link drops what is sent because it has only just come up."""
+        give_up = time.monotonic() + PATIENCE_S
+        while not all(
+            link.operational or link.index == 1 for net in self.netlinks for link in net.links()
+        ):
+            assert time.monotonic() < give_up
+            select.select([], [], [], 0.002)
 
     def set(self, direction: LinkDirection, impairment: Impairment) -> None:
         try:
@@ -320,7 +339,7 @@ def test_a_damaged_datagram_fails_its_checksum(wire: Wire) -> None:
         wire.spaces["a"].open_socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
         wire.spaces["b"].open_socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
     ):
-        receiver.setsockopt(socket.SOL_SOCKET, 33, 8 << 20)
+        _enlarge(receiver)
         receiver.bind((str(IP["b"]), 7000))
         for number in range(400):
             sender.sendto(b"%03d" % number * 40, (str(IP["b"]), 7000))
@@ -394,8 +413,7 @@ def test_a_dropping_block_is_silent_and_ends(wire: Wire) -> None:
     assert wire.numbers(FORWARD) == []
     assert wire.numbers(BACKWARD) == list(range(40))
     assert wire.link.counters(FORWARD).blocked == 40
-    with RtNetlink(wire.spaces["b"]) as netlink:
-        assert all(link.carrier for link in netlink.links())
+    assert all(link.carrier for netlink in wire.netlinks for link in netlink.links())
     wire.link.unblock(FORWARD)
     wire.send(40, FORWARD)
     assert wire.numbers(FORWARD) == list(range(40))
@@ -450,6 +468,7 @@ def test_losing_carrier_loses_what_is_under_way(line_wire: Wire) -> None:
     counters = wire.wait(FORWARD, lambda now: now.waiting == 0)
     assert counters.blocked == 30
     wire.middle_netlink.batch([set_link(MIDDLE_INDEX["b"], up=True)])
+    wire.wait_operational()
     for direction in (FORWARD, BACKWARD):
         wire.set(direction, Impairment())
         wire.send(20, direction)
@@ -550,12 +569,14 @@ def test_a_process_that_is_gone_is_an_error_not_silence() -> None:
             wire.link.block(FORWARD, "drop")
 
 
+# A forked child keeps the control channel open, so that only the parent's death is left to see.
 _PARENT = """
-import sys
+import os, sys
 from x0mesh.emulation.impairments.delay_line import DelayLine
 line = DelayLine(seed=1)
 line.lateness()
-print(line.pid, flush=True)
+if os.fork():
+    print(line.pid, flush=True)
 sys.stdin.read()
 """
 
