@@ -9,10 +9,11 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from x0mesh.emulation.rtnetlink import RtNetlink, set_link
 
@@ -152,6 +153,11 @@ class NetNamespace:
         """A socket that belongs to this namespace for good, wherever it is used from."""
         with self.enter():
             return socket.socket(family, kind, protocol)
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+        """`subprocess.Popen` with these options, in this namespace."""
+        with self.enter():
+            return subprocess.Popen(command, **options)
 
     def write_sysctl(self, path: str, value: str) -> None:
         """`write_sysctl` in this namespace."""

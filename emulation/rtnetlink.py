@@ -34,7 +34,7 @@ _NESTED: Final = 0x8000
 
 # linux/rtnetlink.h
 _NEW_LINK, _DEL_LINK, _GET_LINK = 16, 17, 18
-_NEW_ADDRESS = 20
+_NEW_ADDRESS, _DEL_ADDRESS = 20, 21
 _NEW_ROUTE, _DEL_ROUTE, _GET_ROUTE = 24, 25, 26
 _NEW_NEIGHBOUR = 28
 _NEW_NEXTHOP, _DEL_NEXTHOP, _GET_NEXTHOP = 104, 105, 106
@@ -241,6 +241,17 @@ def add_address(index: int, address: Address, prefix_length: int, nodad: bool = 
         + _attribute(_IFA_LOCAL, local)
         + _attribute(_IFA_ADDRESS, local),
         f"add {address}/{prefix_length} to link {index}",
+    )
+
+
+def delete_address(index: int, address: Address, prefix_length: int) -> Request:
+    """Take an address from a link."""
+    return Request(
+        _DEL_ADDRESS,
+        _CHANGE,
+        struct.pack("=BBBBI", _family(address), prefix_length, 0, 0, index)
+        + _attribute(_IFA_LOCAL, address.packed),
+        f"delete {address}/{prefix_length} from link {index}",
     )
 
 
