@@ -1,4 +1,5 @@
 """Mininet engine: namespaces, links, peers, faults, probes.
 
-Reserved: `--engine emulation` exits 4 until it is furnished.
+The parts are here and tested on their own; until an engine joins them, `--engine emulation` exits
+with code 4.
 """
