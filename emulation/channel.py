@@ -8,6 +8,7 @@ ends have accepted the other's identity and said which link this is.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from enum import Enum
 from typing import Final, Protocol
 
@@ -78,13 +79,18 @@ class Channel(asyncio.Protocol):
         self._state = _State.GREETING
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
+        self._is_flush_due = False
 
     def send(self, encoded: bytes) -> bool:
         """Append an encoded message; False if it was dropped, because the channel is no more."""
-        if self._state is not _State.READY:
+        # TLS may be over already while what came before the end is still being read.
+        if self._state is not _State.READY or not self._pump.is_up:
             return False
         self._pump.send(message_frame(encoded))
-        self._flush()
+        if not self._is_flush_due:
+            # A flood is many messages in one turn of the loop: one write for all of them.
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
         if self._unsent_bytes > MAX_UNSENT_BYTES:
             # Not at once: effects never call back into the protocol before they return.
             self._loop.call_soon(self._overflow)
@@ -138,8 +144,9 @@ class Channel(asyncio.Protocol):
         for event in events:
             match event:
                 case Up():
-                    self._pump.send(record_frame(self._user.channel_greeting(self)))
-                    self._flush()
+                    if self._pump.is_up:
+                        self._pump.send(record_frame(self._user.channel_greeting(self)))
+                        self._flush()
                 case Received(content):
                     self._read(content)
                 case Refused():
@@ -206,15 +213,17 @@ class Channel(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         self._flush()
-        if transport.can_write_eof():
+        with suppress(OSError):  # reset by the neighbour in the meantime
             transport.write_eof()
         self._loop.call_later(LINGER_S, transport.abort)
 
     def _flush(self) -> None:
+        self._is_flush_due = False
         content = self._pump.outgoing()
         if content and self._transport is not None and not self._transport.is_closing():
             self._transport.write(content)
 
     @property
     def _unsent_bytes(self) -> int:
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        written = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return written + self._pump.outgoing_bytes

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -111,7 +112,10 @@ class _Server:
                 os.waitpid(key.data[1], 0)
 
     def _request(self) -> bool:
-        datagram, fds, _, _ = socket.recv_fds(self._requests, MAX_REQUEST_BYTES, 2)
+        try:
+            datagram, fds, _, _ = socket.recv_fds(self._requests, MAX_REQUEST_BYTES, 2)
+        except ConnectionResetError:  # closed with answers unread
+            return False
         if not datagram:
             return False
         request = _spawn.decode(datagram)
@@ -145,7 +149,8 @@ class _Server:
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
         exit_code = os.waitstatus_to_exitcode(status)
-        self._requests.send(encode(Died(number, pid, exit_code, last_lines(stderr))))
+        with suppress(BrokenPipeError, ConnectionResetError):  # the engine has just closed
+            self._requests.send(encode(Died(number, pid, exit_code, last_lines(stderr))))
 
     def _become_peer(self, namespace_fd: int, control_fd: int, stderr_fd: int) -> None:
         """In the child; never returns."""
