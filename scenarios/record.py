@@ -62,8 +62,17 @@ class FaultRecord:
 
     @property
     def status(self) -> EvidenceStatus:
-        """Worst of its evidence; a started fault with none is a mismatch."""
-        found = {e.status for e in self.evidence}
+        """Worst of its evidence; a started fault with none is a mismatch.
+
+        A fault that does the same to the same target again and again (flaps, clogs, departures)
+        took effect there if it did once: a link that it took out of service carries no packet
+        that the next of its steps could catch.
+        """
+        shown = {(e.action, e.target) for e in self.evidence if e.status == "confirmed"}
+        found = {
+            "confirmed" if e.status == "mismatch" and (e.action, e.target) in shown else e.status
+            for e in self.evidence
+        }
         order: tuple[EvidenceStatus, ...] = ("mismatch", "not-fired", "skipped", "not-armed")
         for worst in order:
             if worst in found:
