@@ -21,6 +21,7 @@ T = TypeVar("T")
 TICK_S: Final = 0.25
 _FORK: Final = multiprocessing.get_context("fork")
 _PR_SET_PDEATHSIG: Final = 1
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -91,7 +92,12 @@ class WorkerDied:
 def _start(run: Callable[[int], T]) -> _Worker:
     ours, theirs = _FORK.Pipe()
     process = _FORK.Process(target=_serve, args=(run, theirs, os.getpid()), daemon=True)
-    process.start()
+    # Until the worker ignores them its parent's handlers are in force, and would end it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     theirs.close()
     return _Worker(process, ours)
 
@@ -99,8 +105,9 @@ def _start(run: Callable[[int], T]) -> _Worker:
 def _serve(run: Callable[[int], T], pipe: Connection, parent: int) -> None:
     # A terminal or a supervisor signals the whole group; only the parent decides, and workers
     # learn of it through `run`. Without a parent there is nobody to work for.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         return
