@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from x0mesh.scenarios.fields import Flag, Number, Positive, Section, mistakes
 from x0mesh.scenarios.plan import ProtocolPlan
@@ -12,6 +12,8 @@ from x0mesh.scenarios.units import Duration
 
 _NS = "ns"
 Interval = Annotated[Duration, Field(gt=0)]
+MIN_KEEP_ALIVE_NS = 1_000_000
+"""Below it a mesh would do nothing but send keep-alives."""
 
 
 class _Settings(Section):
@@ -26,17 +28,27 @@ class _Settings(Section):
         return tuple(given)
 
 
+def _long_enough(value_ns: int) -> int:
+    if value_ns < MIN_KEEP_ALIVE_NS:
+        raise ValueError("keep-alives are at least 1ms apart")
+    return value_ns
+
+
 # The mark belongs to the whole field: inside a union pydantic does not hand it out.
 Span = Annotated[Duration | None, _NS]
 PositiveSpan = Annotated[Interval | None, _NS]
+KeepAliveSpan = Annotated[
+    Annotated[Duration, AfterValidator(_long_enough)] | None,
+    _NS,
+]
 
 
 class Liveness(_Settings):
     """BFD asynchronous mode (RFC 5880): interval, detect multiplier, and their adaptation."""
 
-    interval: PositiveSpan = None
+    interval: KeepAliveSpan = None
     multiplier: Annotated[Positive, Field(le=255)] | None = None
-    slow_interval: PositiveSpan = None
+    slow_interval: KeepAliveSpan = None
     adaptive: Flag | None = None
     false_alarm_target: PositiveSpan = None
     max_multiplier: Annotated[Positive, Field(le=255)] | None = None

@@ -54,6 +54,10 @@ MISTAKES = {
         HEAD + RING + cut(target="{links: {between: [n0, n77]}}"),
         ["timeline.0.target.links", "n77"],
     ),
+    "keep-alives without a pause": (
+        HEAD + RING + "protocol: {liveness: {interval: 1ns}}\n",
+        ["4:33: protocol.liveness.interval: keep-alives are at least 1ms apart"],
+    ),
     "zero nodes": (
         HEAD + "topology: {generator: {kind: ring, nodes: 0}}\n",
         ["3:43: topology.generator.nodes: a topology needs at least one node, got 0"],
@@ -157,6 +161,7 @@ WRONG_USE = [
     (("run", "smal.yaml"), "there is no file 'smal.yaml'; did you mean 'small.yaml'?"),
     (("run", "small.yaml", "--seeds", "0"), "--seeds"),
     (("run", "small.yaml", "--seed", "-1"), "--seed"),
+    (("run", "small.yaml", "--seed", str(2**63)), "--seed"),
     (("run", "small.yaml", "-j", "0"), "-j"),
     (("run", "small.yaml", "--seed", "1", "--seeds", "2"), "give one"),
     (("run", "small.yaml", "--engine", "ns3"), "'ns3' is not one of"),
@@ -165,6 +170,7 @@ WRONG_USE = [
     (("run", "small.yaml", "--set", "nonsense"), "expected key=value"),
     (("run", "small.yaml", "--set", "checks.heal.limit=1s"), "did you mean 'heals'?"),
     (("run", "small.yaml", "--sweep", "run.settle"), "expected key=value,value"),
+    (("run", "small.yaml", "--set", "run.settle=4s", "--sweep", "run.settle=5s,6s"), "keep one"),
     (("run", "full"), "cannot be read: Is a directory"),
     (("run",), "Missing argument"),
     (("plan", "small.yaml", "--seed", "-1"), "--seed"),
