@@ -32,6 +32,7 @@ EXIT_CODES: Final[dict[Verdict, int]] = {
     "error": 70,
 }
 UNDO_FAILED: Final = 6
+SIGNAL_BASE: Final = 128
 INTERRUPTED: Final = (130, 143)
 _WORST_FIRST: Final = (6, 70, *INTERRUPTED, 7, 1, 3, 4, 0)
 
@@ -121,12 +122,16 @@ class Judgement:
     metrics: dict[str, dict[EngineName, MetricSummary]]
     notes: list[str] = field(default_factory=list)
     replay: str = ""
+    signal_number: int = 0
+    """The signal that stopped the run; 0 if none did."""
 
     @property
     def exit_code(self) -> int:
         codes: list[Verdict | int] = [self.verdict]
         if any(fault.undo == "failed" for fault in self.faults):
             codes.append(UNDO_FAILED)
+        if self.signal_number:
+            codes.append(SIGNAL_BASE + self.signal_number)
         return exit_code(codes)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 USAGE: Final = 2
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
+PIPE_CLOSED: Final = 141
+LARGEST_SEED: Final = 2**63 - 1
 
 LISTS: Final = (
     "scenarios",
@@ -188,7 +190,9 @@ def schema(out: Path | None) -> None:
 @cli.command()
 @click.argument("scenario")
 @click.option(
-    "--seed", type=click.IntRange(0), help="Plan this seed (default: the scenario's base seed)."
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    help="Plan this seed (default: the scenario's base seed).",
 )
 @click.option("--json", "as_json", is_flag=True, help="The whole plan as JSON.")
 @_set_option
@@ -215,7 +219,9 @@ def plan(scenario: str, seed: int | None, as_json: bool, sets: Sequence[str]) ->
     show_default=True,
     help="auto runs what this host can and says what it skipped; the others insist.",
 )
-@click.option("--seed", type=click.IntRange(0), help="One replication, with this seed.")
+@click.option(
+    "--seed", type=click.IntRange(0, LARGEST_SEED), help="One replication, with this seed."
+)
 @click.option("--seeds", type=click.IntRange(1), help="Number of replications per engine.")
 @_set_option
 @click.option(
@@ -385,6 +391,9 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         sys.exit(INTERRUPTED)
+    except SystemExit:
+        # Click's answer to a reader that is gone; its exit code 1 means a failed check here.
+        sys.exit(PIPE_CLOSED)
     except Exception:
         traceback.print_exc()
         click.echo("x0mesh: internal error; please report it with the lines above", err=True)

@@ -25,13 +25,14 @@ def names() -> list[str]:
 def find(name: str) -> Path:
     """The file called `name`, or the library's scenario of that name. Raises RefusedError."""
     path = Path(name)
-    if path.exists():
+    shipped = _folder() / f"{name}.yaml"
+    # A folder may be called like a scenario, for example one with its results.
+    if path.is_file() or (path.exists() and not shipped.is_file()):
         return path
     if path.suffix in _SUFFIXES or "/" in name:
         hint = did_you_mean(path.name, _files_beside(path))
         raise RefusedError(f"there is no file '{name}'{hint}")
-    shipped = _folder() / f"{name}.yaml"
-    if shipped.exists():
+    if shipped.is_file():
         return shipped
     hint = did_you_mean(name, [*names(), *_files_beside(path)])
     raise RefusedError(

@@ -25,7 +25,6 @@ from x0mesh.scenarios.planner import assemble_topology, make_plan, make_plan_for
 if TYPE_CHECKING:
     from x0mesh.reports import Judgement
 
-SIGNAL_BASE = 128
 NS_PER_S = 1e9
 
 
@@ -66,6 +65,7 @@ def run_scenarios(request: Request) -> int:
     Raises RefusedError or ScenarioError before anything is written.
     """
     from x0mesh.reports import exit_code, write_index
+    from x0mesh.reports.verdict import SIGNAL_BASE
 
     jobs = _jobs(request)
     targets, indexes = _targets(jobs, request.out)
@@ -95,6 +95,8 @@ def run_scenarios(request: Request) -> int:
 def _jobs(request: Request) -> list[Job]:
     sets = parse_sets(request.sets)
     variants = expand_sweep(request.sweeps)
+    if both := sorted(sets.keys() & variants[0].keys()):
+        raise RefusedError(f"{both[0]} is given by --set and by --sweep; keep one")
     jobs = [_job(name, sets, each, request) for name in request.scenarios for each in variants]
     seen: Counter[Path] = Counter()
     for index, job in enumerate(jobs):
@@ -168,6 +170,7 @@ def _run(job: Job, jobs: int | None, target: Path, stop: campaign.Interruption) 
     with terminal.progress(str(job.label), len(job.plans)) as progress:
         records = campaign.simulate(job.plans, workers, limit_s, stop, progress)
     judgement = judge(job.scenario, job.plans, records, replay_prefix=job.replay)
+    judgement.signal_number = stop.signal_number
     judgement.notes += [note for note in job.skipped if note not in judgement.notes]
     write_run(target, job.scenario, job.plans, records, judgement, environment.describe(job.replay))
     terminal.print_verdict(str(job.label), judgement, target)

@@ -141,7 +141,8 @@ def print_verdict(name: str, judgement: Judgement, folder: Path) -> None:
 
 def _lives(fault: FaultVerdict) -> str:
     began = sum(instance.started is not None for instance in fault.instances)
-    took_place = f"in {began} of {_replications(len(fault.instances))}"
+    shown = sum(instance.evidence == fault.evidence for instance in fault.instances)
+    took_place = f"in {shown} of {_replications(len(fault.instances))}"
     return f"{took_place}, undo {fault.undo}" if began else took_place
 
 

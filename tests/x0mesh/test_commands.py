@@ -155,3 +155,15 @@ def test_a_report_is_written_again(passed: Any, here: Any, tmp_path: Path) -> No
     assert page == (passed.folder / "report.html").read_text()
     refused = here("report", str(passed.folder), "--out", "no/such/page.html")
     assert (refused.code, "No such file" in refused.err) == (2, True)
+
+
+def test_a_reader_that_is_gone_is_no_failed_check(start: Any, tmp_path: Path) -> None:
+    process = start("list", "faults", cwd=tmp_path)
+    process.stdout.close()
+    assert process.wait() == 141
+    process.stderr.close()
+
+
+def test_a_folder_called_like_a_scenario_does_not_hide_it(here: Any, tmp_path: Path) -> None:
+    (tmp_path / "quickstart").mkdir()
+    assert here("validate", "quickstart").out.startswith("quickstart: ok")

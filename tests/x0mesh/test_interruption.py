@@ -89,7 +89,7 @@ def test_a_stopped_run_keeps_what_it_has(
     assert process.returncode == code, err
     assert err == ""
     found = result(tmp_path / "out")
-    assert found["verdict"] == "aborted"
+    assert (found["verdict"], found["exit_code"]) == ("aborted", code)
     assert [run["seed"] for run in found["runs"]] == [1, 2, 3]
     assert {run["verdict"] for run in found["runs"]} == {"aborted"}
     assert all(run["reason"].startswith("stopped by the user") for run in found["runs"])

@@ -132,6 +132,7 @@ def test_a_fault_without_effect_is_inconclusive(small: Path, here: Any) -> None:
     done = here("run", "small.yaml", "--out", "out")
     assert done.code == 3
     assert re.search(r"^because: fault again mismatch .*seed 1, 2", done.out, re.MULTILINE)
+    assert re.search(r"^fault +again +sim +mismatch +in 2 of 2", done.out, re.MULTILINE)
     assert "small: inconclusive" in done.out
 
 
