@@ -7,6 +7,7 @@ dies with whoever started it, and its children die with it.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import gc
 import os
@@ -14,9 +15,12 @@ import random
 import selectors
 import signal
 import socket
+import ssl
 import sys
+import time
 import traceback
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -194,11 +198,44 @@ def last_lines(path: Path) -> tuple[str, ...]:
 
 
 def preload() -> None:
-    """Import what a peer needs and set it aside from the garbage collector's sight."""
+    """Import what a peer needs, use it once, and set it aside from the garbage collector's sight.
+
+    What the first handshake sets up in both OpenSSLs is then shared by all peers; their random
+    generators notice a fork and start anew (OpenSSL 1.1.1 and later).
+    """
     import_module("x0mesh.emulation.peer")
+    _shake_hands()
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection in this process would unshare the pages of all
+
+
+def _shake_hands() -> None:
+    from x0mesh.identity.authority import Authority
+    from x0mesh.identity.bundle import TrustBundles
+    from x0mesh.identity.signer import SvidSigner, SvidVerifier
+    from x0mesh.identity.spiffe_id import SpiffeID, TrustDomain
+    from x0mesh.identity.tls import TlsPump, client_context, server_context
+
+    asyncio.new_event_loop().close()
+    authority = Authority(TrustDomain("warm-up.invalid"), time.time_ns)
+    svid = authority.issue(SpiffeID(authority.trust_domain, "/warm-up"))
+    verifier = SvidVerifier(TrustBundles([authority.bundle()]))
+    content = b"warm-up"
+    verifier.check_signature(svid.chain_der, content, SvidSigner(svid).sign(content))
+
+    def pump(context: ssl.SSLContext, is_server: bool) -> TlsPump:
+        judge = partial(verifier.verify, now_ns=time.time_ns())
+        return TlsPump(context, is_server=is_server, judge=judge)
+
+    client = pump(client_context(svid, verifier.bundles), is_server=False)
+    server = pump(server_context(svid, verifier.bundles), is_server=True)
+    client.start()
+    while client.outgoing_bytes or server.outgoing_bytes:
+        server.receive(client.outgoing())
+        client.receive(server.outgoing())
+    assert client.is_up
+    assert server.is_up
 
 
 def main() -> None:
