@@ -6,7 +6,7 @@ the faults or a check without data leave the run inconclusive, never passed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -404,4 +404,28 @@ def _notes(scenario: Scenario, plans: Sequence[Plan], seen: Sequence[Observation
         notes["routes: only towards destinations in use"] = None
     if not scenario.checks:
         notes["the scenario states no checks"] = None
+    if any(one.record.engine == "sim" for one in seen):
+        without_effect = [".".join(path) for path in _NOT_SIMULATED if _is_written(scenario, path)]
+        if "pcap-on-fail" in scenario.report.keep:
+            without_effect.append("report.keep: pcap-on-fail")
+        if without_effect:
+            notes[f"without effect on the simulator: {', '.join(without_effect)}"] = None
     return list(notes)
+
+
+_NOT_SIMULATED: Final = (
+    ("dataplane", "xdp"),
+    ("identity", "ca"),
+    ("identity", "svid", "rotate_at"),
+    ("identity", "svid", "rotate_jitter"),
+    ("identity", "revocation"),
+)
+
+
+def _is_written(scenario: Scenario, path: tuple[str, ...]) -> bool:
+    here: object = scenario.raw
+    for word in path:
+        if not isinstance(here, Mapping) or word not in here:
+            return False
+        here = here[word]
+    return True

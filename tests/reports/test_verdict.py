@@ -501,3 +501,14 @@ def test_the_metrics_table_hides_no_censored_sample(bench: Any, scenario_of: Any
     assert summary.max is None
     assert summary.p95 is None
     assert np.isfinite(summary.mean)
+
+
+def test_what_the_simulator_does_not_act_on_is_said(bench: Any, scenario_of: Any) -> None:
+    built = bench.healed_cut()
+    said = {"identity": {"trust_domain": "a.test", "svid": {"rotate_at": "40%"}}}
+    scenario = scenario_of(dataplane={"xdp": "native"}, **said)
+    result = judge(scenario, [built.plan], [built.record])
+    wanted = "without effect on the simulator: dataplane.xdp, identity.svid.rotate_at"
+    assert wanted in result.notes
+    silent = judge(scenario_of(), [built.plan], [built.record])
+    assert not any("without effect" in note for note in silent.notes)
