@@ -1,11 +1,18 @@
-"""A ring of namespaces joined by plain veths, without any of the emulation's own machinery."""
+"""A ring of namespaces joined by plain veths, without any of the emulation's own machinery.
+
+And stand-ins for programs that the host may not have.
+"""
 
 import os
+import shutil
 import socket
+import stat
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +21,26 @@ from x0mesh.emulation.namespaces import NamespaceError, NetNamespace
 from x0mesh.mesh.address import address
 
 WAIT_S = 30
+
+# Says what Mininet reads from iputils' ping, where that is not installed.
+PING = """#!{python}
+import os, socket, struct, sys
+target = sys.argv[-1]
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+s.settimeout(float(sys.argv[sys.argv.index("-W") + 1]) if "-W" in sys.argv else 30)
+head = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, 1)
+total = sum(struct.unpack("!4H", head))
+total = (total & 0xFFFF) + (total >> 16)
+got = 0
+try:
+    s.sendto(head[:2] + struct.pack("!H", ~total & 0xFFFF) + head[4:], (target, 0))
+    while not got:
+        packet, (sender, _) = s.recvfrom(2048)
+        got = int(packet[20] == 0 and packet[24:26] == head[4:6])
+except OSError:
+    pass
+print("1 packets transmitted, %d received" % got)
+"""
 
 
 @dataclass
@@ -182,3 +209,16 @@ def make_ring() -> Iterator[Callable[[int], Ring]]:
     yield make
     for ring in built:
         ring.close()
+
+
+@pytest.fixture
+def mininet_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mininet, the shell of its nodes, and a `ping` whose words it understands."""
+    pytest.importorskip("mininet.net", reason="Mininet is not installed")
+    if shutil.which("bash") is None:
+        pytest.skip("no bash, which Mininet's nodes run")
+    if shutil.which("ping") is None:
+        script = tmp_path / "ping"
+        script.write_text(PING.format(python=sys.executable))
+        script.chmod(script.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")

@@ -1,11 +1,7 @@
 """A plan's nodes and links in the kernel, and Mininet's API over them."""
 
-import os
 import select
-import shutil
 import socket
-import stat
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,26 +19,6 @@ from x0mesh.scenarios.plan import At, FaultPlan, LinkPlan, NodePlan, Plan, Step
 WAIT_S = 60
 PLAIN = Impairment()
 SECOND_NS = 1_000_000_000
-
-# Says what Mininet reads from iputils' ping, where that is not installed.
-PING = """#!{python}
-import os, socket, struct, sys
-target = sys.argv[-1]
-s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-s.settimeout(float(sys.argv[sys.argv.index("-W") + 1]) if "-W" in sys.argv else 30)
-head = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, 1)
-total = sum(struct.unpack("!4H", head))
-total = (total & 0xFFFF) + (total >> 16)
-got = 0
-try:
-    s.sendto(head[:2] + struct.pack("!H", ~total & 0xFFFF) + head[4:], (target, 0))
-    while not got:
-        packet, (sender, _) = s.recvfrom(2048)
-        got = int(packet[20] == 0 and packet[24:26] == head[4:6])
-except OSError:
-    pass
-print("1 packets transmitted, %d received" % got)
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -222,24 +198,12 @@ def test_more_links_than_there_are_open_files_is_refused_with_the_limit(
 
 
 @pytest.fixture
-def mininet_net(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    pytest.importorskip("mininet.net", reason="Mininet is not installed")
+def mininet_net(mininet_tools: None) -> Iterator[Any]:
     from x0mesh.emulation.mininet_api import mininet
 
-    with_ping(tmp_path, monkeypatch)
     net = mininet(build=False)
     yield net
     net.stop()
-
-
-def with_ping(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if shutil.which("bash") is None:
-        pytest.skip("no bash, which Mininet's nodes run")
-    if shutil.which("ping") is None:
-        script = folder / "ping"
-        script.write_text(PING.format(python=sys.executable))
-        script.chmod(script.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
 def test_stock_mininet_calls_work_on_our_classes(mininet_net: Any) -> None:
@@ -286,11 +250,7 @@ def test_impairments_of_a_mininet_link_are_refused_and_not_forgotten(mininet_net
         mininet_net.addLink(one, two, delay="10ms")
 
 
-def test_a_built_network_is_a_mininet_and_outlives_it(
-    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("mininet.net", reason="Mininet is not installed")
-    with_ping(tmp_path, monkeypatch)
+def test_a_built_network_is_a_mininet_and_outlives_it(build: Build, mininet_tools: None) -> None:
     network = build(plan(LinkDown("bc")))
     net = network.mininet()
     assert sorted(net.keys()) == ["a", "b", "c"]
