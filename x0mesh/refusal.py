@@ -24,3 +24,10 @@ class NothingSelectedError(RefusedError):
 
     exit_code = 5
     label = "nothing selected"
+
+
+class WriteFailedError(RefusedError):
+    """The results have no place: a full disk, a folder that went away."""
+
+    exit_code = 70
+    label = "results lost"

@@ -16,7 +16,7 @@ import click
 from x0mesh import campaign, run_folder, terminal
 from x0mesh.doctor import missing_faults
 from x0mesh.library import load_scenario
-from x0mesh.refusal import CannotRunError, RefusedError
+from x0mesh.refusal import CannotRunError, RefusedError, WriteFailedError
 from x0mesh.scenarios.loader import expand_sweep, parse_sets, with_checks
 from x0mesh.scenarios.model import Scenario
 from x0mesh.scenarios.plan import Plan
@@ -172,7 +172,11 @@ def _run(job: Job, jobs: int | None, target: Path, stop: campaign.Interruption) 
     judgement = judge(job.scenario, job.plans, records, replay_prefix=job.replay)
     judgement.signal_number = stop.signal_number
     judgement.notes += [note for note in job.skipped if note not in judgement.notes]
-    write_run(target, job.scenario, job.plans, records, judgement, environment.describe(job.replay))
+    made_in = environment.describe(job.replay)
+    try:
+        write_run(target, job.scenario, job.plans, records, judgement, made_in)
+    except OSError as error:
+        raise WriteFailedError(f"{target} cannot be written: {error.strerror}") from error
     terminal.print_verdict(str(job.label), judgement, target)
     return judgement
 

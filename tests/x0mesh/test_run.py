@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
+
+from x0mesh.cli import cli
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -259,3 +264,17 @@ def test_the_file_that_init_writes_passes(here: Any, tmp_path: Path) -> None:
     again = here("init")
     assert (again.code, again.err) == (2, "error: scenario.yaml exists; nothing was written\n")
     assert (tmp_path / "scenario.yaml").read_text() == before
+
+
+def test_a_full_disk_is_told_in_one_line(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("x0mesh.reports.write_run", full)
+    words = ["run", str(small), "--seeds", "1", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 70
+    assert done.stderr.startswith("results lost: ")
+    assert done.stderr.endswith("out cannot be written: No space left on device\n")
