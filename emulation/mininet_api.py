@@ -1,7 +1,7 @@
 """Mininet's own API over our namespaces: `Mininet` with a Node, Link and Intf of ours.
 
 Nodes and links are made by rtnetlink, without a shell, mnexec or ifconfig; a node's bash starts
-when the first command is sent to it. So building is some twenty times faster than stock.
+when the first command is sent to it.
 """
 
 from __future__ import annotations
