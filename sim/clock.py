@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Any, Final
 
 import simpy
@@ -47,6 +48,8 @@ class Clock(simpy.Environment):
     Order at one instant: SimPy's events first, by priority, rank of the scheduling process and
     its own counter; then plain entries by class, rank of the entity and its own counter.
     """
+
+    now_ns: int = property(attrgetter("_now"), doc="Simulated time.")  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -140,11 +143,6 @@ class Clock(simpy.Environment):
             count += 1
             function(argument)
         self.entries += count
-
-    @property
-    def now_ns(self) -> int:
-        """Simulated time."""
-        return self._now  # type: ignore[return-value]
 
     @property
     def backlog(self) -> int:
