@@ -137,10 +137,11 @@ class RouteFinder:
         best: tuple[int, str, int] | None = None
         for position, edge in enumerate(first_hops):
             for distance, node in self._space(towards, edge.number, primary, protects).members():
-                rank = (edge.cost + distance, self._graph.name(node), position)
-                if best is not None and rank[0] > best[0]:
+                cost = edge.cost + distance
+                if best is not None and cost > best[0]:
                     break
                 if towards.carries(node) and not towards.via(node) & avoid:
+                    rank = (cost, self._graph.name(node), position)
                     best = rank if best is None else min(best, rank)
         if best is None:
             return None
