@@ -27,9 +27,9 @@ from x0mesh.scenarios.parameters import (
     referenced,
 )
 from x0mesh.scenarios.plan import EngineName
-from x0mesh.scenarios.problems import Problem, ScenarioError
+from x0mesh.scenarios.problems import Problem, ScenarioError, once_per_place
 from x0mesh.scenarios.registry import did_you_mean
-from x0mesh.scenarios.yaml_reader import MAX_BYTES, Path, Positions, read_yaml
+from x0mesh.scenarios.yaml_reader import MAX_BYTES, Mark, Path, Positions, read_yaml
 
 SECTIONS = tuple(spec.alias or name for name, spec in Scenario.model_fields.items())
 
@@ -85,11 +85,21 @@ def loads(
         text = f"a scenario is a mapping that begins with 'schema: {SCHEMA}'"
         raise ScenarioError([*problems, Problem(source, 1, 1, "", text)])
     loading = _Loading(raw, positions, problems)
-    scenario = loading.scenario(dict(sets or {}), dict(seeds or {}))
     here = FilePath(working_dir) if working_dir is not None else FilePath()
     folder = FilePath(base_dir)
-    import_dir = here if loading.from_command_line(("topology", "import")) else folder
-    return scenario.placed(loading.raw, source, folder, import_dir, positions)
+
+    def placed(scenario: Scenario, places: Positions) -> Scenario:
+        import_dir = here if loading.from_command_line(("topology", "import")) else folder
+        return scenario.placed(loading.raw, source, folder, import_dir, places)
+
+    try:
+        scenario = loading.scenario(dict(sets or {}), dict(seeds or {}))
+    except ScenarioError as error:
+        if loading.partial is not None:
+            places = _Remaining(positions.file, positions.values, positions.keys, loading.origin)
+            error.partial = placed(loading.partial, places)
+        raise
+    return placed(scenario, positions)
 
 
 def with_checks(scenario: Scenario, path: str | os.PathLike[str], replications: int) -> Scenario:
@@ -131,6 +141,8 @@ class _Loading:
     set_paths: list[Path] = field(default_factory=list)
     set_parameters: set[str] = field(default_factory=set)
     referenced: set[str] = field(default_factory=set)
+    partial: Scenario | None = None
+    origin: dict[str, list[int]] = field(default_factory=dict)
 
     def scenario(self, sets: dict[str, str], seeds: dict[EngineName, int]) -> Scenario:
         self._override(sets, seeds)
@@ -144,7 +156,9 @@ class _Loading:
             for path, message in cross_checks(scenario, names, counted):
                 self._problem(_original(path, origin), message)
         if self.problems or scenario is None:
-            raise ScenarioError(_once_per_place(self.problems))
+            if scenario is not None and scenario.topology.import_ != _STAND_IN_IMPORT:
+                self.partial, self.origin = scenario, origin
+            raise ScenarioError(once_per_place(self.problems))
         return scenario
 
     def from_command_line(self, path: Path) -> bool:
@@ -244,10 +258,11 @@ def _prune(data: dict[str, Any], origin: dict[str, list[int]], locs: list[tuple[
     return dropped
 
 
+_STAND_IN_IMPORT = "stand-in"
 _STAND_IN: dict[str, Any] = {
     "schema": SCHEMA,
     "name": "unnamed",
-    "topology": {"import": "stand-in"},
+    "topology": {"import": _STAND_IN_IMPORT},
 }
 """In place of a required section with mistakes, while the others are checked."""
 
@@ -258,13 +273,21 @@ def _original(path: Path, origin: dict[str, list[int]]) -> Path:
     return path
 
 
-def _once_per_place(problems: list[Problem]) -> list[Problem]:
-    """The first message for a place; what follows from it is left out."""
-    kept: dict[tuple[str, int, int, str], Problem] = {}
-    for problem in problems:
-        key = (problem.file, problem.line, problem.column, problem.path)
-        kept.setdefault(key, problem)
-    return list(kept.values())
+class _Remaining(Positions):
+    """Places of a scenario without some list entries; `origin` says where the others were."""
+
+    def __init__(
+        self,
+        file: str,
+        values: dict[Path, Mark],
+        keys: dict[Path, Mark],
+        origin: dict[str, list[int]],
+    ) -> None:
+        super().__init__(file, values, keys)
+        self.origin = origin
+
+    def problem(self, path: Path, message: str, key: bool = False) -> Problem:
+        return super().problem(_original(path, self.origin), message, key)
 
 
 __all__ = ["SECTIONS", "expand_sweep", "json_schema", "load", "loads", "parse_sets", "with_checks"]

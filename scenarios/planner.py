@@ -31,7 +31,7 @@ from x0mesh.scenarios.plan import (
     Step,
     When,
 )
-from x0mesh.scenarios.problems import Problem, ScenarioError
+from x0mesh.scenarios.problems import Problem, ScenarioError, once_per_place
 from x0mesh.scenarios.selectors import (
     SelectorError,
     resolve_groups,
@@ -76,6 +76,34 @@ def assemble_topology(scenario: Scenario) -> Topology:
     except TopologyError as error:
         problem = scenario.problem(("topology", *error.path), str(error))
         raise ScenarioError([problem]) from error
+
+
+def every_mistake(error: ScenarioError) -> ScenarioError:
+    """`error` with what planning the rest of the scenario would find wrong besides."""
+    partial = error.partial
+    if not isinstance(partial, Scenario):
+        return error
+    try:
+        make_plan(partial, 0)
+    except ScenarioError as more:
+        # What an unreadable entry would have named or bound is not a mistake of its own.
+        lost = [f"'{name}'" for name in _unread(partial)]
+        found = [
+            problem
+            for problem in more.problems
+            if "@" not in problem.message and not any(name in problem.message for name in lost)
+        ]
+        return ScenarioError(once_per_place([*error.problems, *found]))
+    return error
+
+
+def _unread(partial: Scenario) -> list[str]:
+    """Names of the timeline's entries that are written but could not be read."""
+    read = {entry.id for entry in partial.timeline}
+    entries = partial.raw.get("timeline")
+    entries = entries if isinstance(entries, list) else []
+    written = [entry.get("id") for entry in entries if isinstance(entry, dict)]
+    return [str(name) for name in written if name not in read]
 
 
 def unavailable(plan: Plan, engine: EngineName) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -21,8 +22,22 @@ class Problem:
 
 
 class ScenarioError(Exception):
-    """One or more problems; nothing was written. Exit code 2."""
+    """One or more problems; nothing was written. Exit code 2.
 
-    def __init__(self, problems: list[Problem]) -> None:
+    `partial` is the scenario without what could not be read, if that still makes one: later
+    stages look for their kind of mistake in it.
+    """
+
+    def __init__(self, problems: list[Problem], partial: Any = None) -> None:
         self.problems = sorted(problems)
+        self.partial = partial
         super().__init__("\n".join(map(str, self.problems)))
+
+
+def once_per_place(problems: list[Problem]) -> list[Problem]:
+    """The first message for a place; what follows from it is left out."""
+    kept: dict[tuple[str, int, int, str], Problem] = {}
+    for problem in problems:
+        key = (problem.file, problem.line, problem.column, problem.path)
+        kept.setdefault(key, problem)
+    return list(kept.values())

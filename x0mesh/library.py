@@ -44,9 +44,14 @@ def load_scenario(name: str, sets: Mapping[str, str], replications: int | None =
     """A scenario by path or library name. `replications` from the command line: claims that need
     more become inconclusive instead of mistakes. Raises RefusedError or ScenarioError."""
     from x0mesh.scenarios.loader import load
+    from x0mesh.scenarios.planner import every_mistake
+    from x0mesh.scenarios.problems import ScenarioError
 
     seeds: dict[EngineName, int] = {} if replications is None else {"sim": replications}
-    return load(find(name), sets, seeds=seeds)
+    try:
+        return load(find(name), sets, seeds=seeds)
+    except ScenarioError as error:
+        raise every_mistake(error) from None
 
 
 def _files_beside(path: Path) -> list[str]:
