@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,6 +43,23 @@ def empty(folder: Path) -> Path:
     except OSError as error:
         raise RefusedError(f"{folder} cannot be read: {error.strerror}") from error
     return folder
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other runs out of `folder` meanwhile; they get a RefusedError.
+
+    A lock on the folder itself: it goes with the process, whatever ends it, and leaves no file.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RefusedError(f"{folder} is in use by another run; name a folder of its own") from None
+    else:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def link_latest(folder: Path) -> None:

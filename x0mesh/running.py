@@ -6,7 +6,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -70,7 +70,10 @@ def run_scenarios(request: Request) -> int:
     jobs = _jobs(request)
     targets, indexes = _targets(jobs, request.out)
     outcomes: dict[Path, Judgement] = {}
-    with campaign.interruptible() as stop:
+    with ExitStack() as stack:
+        if request.out is not None:
+            stack.enter_context(run_folder.claimed(request.out))
+        stop = stack.enter_context(campaign.interruptible())
         for job, target in zip(jobs, targets, strict=True):
             outcomes[target] = _run(job, request.jobs, target, stop)
             if request.out is None and not job.variant:
